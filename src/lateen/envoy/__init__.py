@@ -1,0 +1,1 @@
+"""Envoy: its API as message classes, bootstrap, process, admin interface, canonical rendering."""
