@@ -1,0 +1,1 @@
+"""The `lateen` command: one module per group of subcommands, each imported only when it is used."""

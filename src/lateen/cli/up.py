@@ -1,0 +1,210 @@
+"""`lateen up`, `down` and `status`: one embedded cluster on this machine.
+
+`up` starts the daemon (`lateen.cluster.main`) as a process of its own and reads its progress, one JSON
+object per line, from a pipe. In the foreground it then waits; Ctrl-C ends the daemon and all it
+started. With `-d` it returns and leaves the daemon running.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lateen.base.errors import (
+    ConflictError,
+    LateenError,
+    MachineError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    UsageError,
+)
+from lateen.cli.output import Steps, print_data, print_table
+from lateen.cluster.state import StateDir, default_state_dir, find_running
+
+_STOP_SECONDS = 45.0
+_ERRORS: dict[int, type[LateenError]] = {
+    kind.exit_code: kind
+    for kind in (ConflictError, MachineError, NotFoundError, PermissionDeniedError, UnavailableError, UsageError)
+}
+
+state_option = click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Directory of the cluster [default: ~/.local/state/lateen, or $LATEEN_STATE].",
+)
+
+
+def state_of(path: Path | None) -> StateDir:
+    """The state directory that a `--state` option names."""
+    return StateDir(path.absolute() if path else default_state_dir())
+
+
+class Daemon:
+    """A daemon that this process started."""
+
+    def __init__(self, process: subprocess.Popen[bytes], kubeconfig: Path) -> None:
+        self.process = process
+        self.kubeconfig = kubeconfig
+
+    def stop(self) -> int:
+        """Ask the daemon to end, wait for it, and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+def start_daemon(
+    state: StateDir, *, steps: Steps, automatic_ports: bool, attached: bool, environment: dict[str, str] | None = None
+) -> Daemon:
+    """Start a daemon and wait until the cluster is ready.
+
+    Raises the error the daemon reported (machine unfit, port taken, directory in use, ...).
+    """
+    state.create()
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "lateen.cluster.main", "--state", str(state.path), "--progress-fd", str(writing)]
+    command += ["--automatic-ports"] if automatic_ports else []
+    command += ["--die-with-parent"] if attached else []
+    with (state.logs / "cluster.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[writing],
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, **(environment or {})},
+        )
+    os.close(writing)
+    daemon = Daemon(process, state.kubeconfig)
+    try:
+        with os.fdopen(reading, "rb") as progress:
+            for line in progress:
+                message = json.loads(line)
+                if _follow(message, steps):
+                    return daemon
+    except BaseException:
+        daemon.stop()
+        raise
+    code = process.wait()
+    raise UnavailableError(
+        f"the cluster's daemon ended with status {code} before it was ready",
+        fix=f"see {state.logs / 'cluster.log'}",
+    )
+
+
+def _follow(message: dict[str, Any], steps: Steps) -> bool:
+    """Show one progress message; True when the cluster is ready. Raises the daemon's error."""
+    match message:
+        case {"step": str(text)}:
+            steps.start(text)
+        case {"done": str(text)}:
+            steps.done(text)
+        case {"ready": True}:
+            return True
+        case {"error": str(text), "exit_code": int(code), "fix": fix}:
+            raise _ERRORS.get(code, LateenError)(text, fix=fix)
+    return False
+
+
+@click.command()
+@click.option("-d", "--detach", is_flag=True, help="Return when the cluster is ready and leave it running.")
+@click.option(
+    "--ports",
+    type=click.Choice(["istio", "auto"]),
+    default="istio",
+    show_default=True,
+    help="Istio's own ports and 6443 for the API, or any free ones.",
+)
+@state_option
+def up(*, detach: bool, ports: str, state: Path | None) -> None:
+    """Start a cluster with a mesh on this machine, as an ordinary user.
+
+    \b
+    Examples:
+      lateen up -d                       in the background
+      lateen up --state ./mesh           files in ./mesh; Ctrl-C ends all
+    """
+    place = state_of(state)
+    started = time.monotonic()
+    daemon = start_daemon(place, steps=Steps(), automatic_ports=ports == "auto", attached=not detach)
+    click.echo(f"The cluster is ready after {time.monotonic() - started:.1f} s. Use it with kubectl or `lateen get`:\n", err=True)
+    click.echo(f"export KUBECONFIG={place.kubeconfig}")
+    if detach:
+        click.echo(f"\nStop it with `lateen down{f' --state {state}' if state else ''}`.", err=True)
+        return
+    click.echo("\nCtrl-C ends it.", err=True)
+    _wait(daemon)
+
+
+def _wait(daemon: Daemon) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = daemon.process.wait()
+    except KeyboardInterrupt:
+        click.echo("\nstopping ...", err=True)
+        daemon.stop()
+        return
+    raise UnavailableError(
+        f"the cluster's daemon ended with status {code}",
+        fix=f"see {daemon.kubeconfig.parent / 'log' / 'cluster.log'}; `lateen up` starts it again with all objects",
+    )
+
+
+@click.command()
+@state_option
+def down(*, state: Path | None) -> None:
+    """Stop the cluster; its objects stay and return with the next `up`."""
+    place = state_of(state)
+    running = find_running(place)
+    if running is None:
+        click.echo(f"no cluster runs on {place.path}")
+        return
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while find_running(place) is not None:
+        if time.monotonic() > deadline:
+            os.kill(running.pid, signal.SIGKILL)
+            break
+        time.sleep(0.05)
+    click.echo(f"the cluster on {place.path} is down")
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
+@state_option
+def status(*, output: str, state: Path | None) -> None:
+    """Show whether a cluster runs, its components and its ports."""
+    place = state_of(state)
+    running = find_running(place)
+    if running is None:
+        raise UnavailableError(f"no cluster runs on {place.path}", fix="start one with `lateen up -d`")
+    value = {
+        "state": str(place.path),
+        "kubeconfig": str(place.kubeconfig),
+        "server": running.server,
+        "ready": running.ready,
+        "pid": running.pid,
+        "version": running.version,
+        "ports": running.ports,
+    }
+    if output != "table":
+        print_data(value, output)
+        return
+    rows = [(key, text) for key, text in value.items() if key != "ports"]
+    print_table((), [*rows, *[(f"port {name}", port) for name, port in sorted(running.ports.items())]])
