@@ -1,0 +1,1 @@
+"""Distribution of Envoy resources: subscriptions, ordering, streams, server."""
