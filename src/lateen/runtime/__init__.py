@@ -1,0 +1,1 @@
+"""Plumbing at the edge: clock, tasks, logging, TLS, gRPC, and the protocol between node and agent."""
