@@ -2,14 +2,14 @@
 
 Flow: Envoy message -> `Resource` (name, content hash, wire fragment) -> `ResourceSet` -> `Difference`.
 
-A `Resource.body` is the complete `resources` field (tag 2, length, value) of a DeltaDiscoveryResponse, so a
-response is a concatenation of bodies. Inside it the Any comes last: `Resource.any_field` is then, bit for bit, the
-`resources` field (tag 2 as well) of a state-of-the-world DiscoveryResponse, and nothing is stored twice.
+A `Resource.body` is the whole `resources` field (tag 2, length, value) of a DeltaDiscoveryResponse, so a
+response is a concatenation of bodies. Inside it the Any comes last: `Resource.any_field` is then exactly
+the `resources` field (tag 2 as well) of a state-of-the-world DiscoveryResponse, and nothing is stored twice.
 
-Invariants: all values are immutable; equal content gives an equal version in every process and on every replica
-(content hash of a deterministic serialisation); names in a set are unique and iterate sorted.
-Source: envoy/service/discovery/v3/discovery.proto. Istio versions by push counter; a content hash lets a proxy
-that reconnects, even to another replica, keep what it has.
+Invariants: all values are immutable; equal content gives an equal version in every process and on every
+replica (content hash of a deterministic serialisation); names in a set are unique and iterate sorted.
+Source: envoy/service/discovery/v3/discovery.proto. Istio versions by push counter; a content hash lets a
+proxy that reconnects, even to another replica, keep what it has.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
