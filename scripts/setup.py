@@ -75,10 +75,10 @@ def fetch_pip() -> Path:
 
 def make_venv() -> list[str]:
     """Create the virtual environment; returns the command that runs pip in it."""
-    has_ensurepip = importlib.util.find_spec("ensurepip") is not None
+    ensurepip = importlib.util.find_spec("ensurepip")
     say(f"creating {VENV.relative_to(ROOT)} with Python {sys.version.split()[0]}")
     command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
-    if has_ensurepip:
+    if ensurepip is not None and ensurepip.origin is not None:
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode == 0:
             return [str(PYTHON), "-m", "pip"]
