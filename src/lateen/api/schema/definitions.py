@@ -33,7 +33,7 @@ def _names() -> dict[str, str]:
 
 @cache
 def get_definition(name: str) -> Schema:
-    """The definition of that name, for example `io.k8s.api.core.v1.Pod`; KeyError when Kubernetes has none."""
+    """The definition of that name, for example `io.k8s.api.core.v1.Pod`; KeyError when there is none."""
     return msgspec.json.decode(_structures()[name], type=Schema)
 
 
