@@ -1,8 +1,9 @@
 """The catalogue of diagnostics: code -> level and message template.
 
-Flow: (code, arguments) -> Diagnostic. A code is never reused for another meaning, because users suppress by code.
-IST codes and levels are those of Istio (pkg/config/analysis/msg/messages.yaml); the wording is ours. LTN codes are
-ours: LTN00xx loading and decoding, LTN01xx admission, LTN02xx pods and the embedded node, LTN03xx mTLS.
+Flow: (code, arguments) -> Diagnostic. A code is never reused for another meaning, because users suppress by
+code. IST codes and levels are those of Istio (pkg/config/analysis/msg/messages.yaml); the wording is ours.
+LTN codes are ours: LTN00xx loading and decoding, LTN01xx admission, LTN02xx pods and the embedded node,
+LTN03xx mTLS.
 """
 
 from __future__ import annotations

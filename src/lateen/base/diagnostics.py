@@ -22,7 +22,8 @@ class Level(Enum):
 class Diagnostic:
     """One mistake: what is wrong, where, and what to do.
 
-    `subject` is `Kind namespace/name` (or a file), `path` the field as in `spec.http[0].route`, empty for the whole.
+    `subject` is `Kind namespace/name` (or a file), `path` the field as in `spec.http[0].route`, empty for
+    the whole.
     """
 
     code: str
@@ -36,7 +37,7 @@ class Diagnostic:
 
 
 def format_diagnostic(diagnostic: Diagnostic) -> str:
-    """`Warning [IST0103] (Pod ns/name file:3) spec.x: text`, as `istioctl analyze` writes it, plus path and fix."""
+    """`Warning [IST0103] (Pod ns/name file:3) spec.x: text`: `istioctl analyze`, plus path and fix."""
     where = diagnostic.subject
     if diagnostic.file is not None:
         place = diagnostic.file if diagnostic.line is None else f"{diagnostic.file}:{diagnostic.line}"

@@ -1,7 +1,7 @@
 """Durations as Go and protobuf write them: text <-> timedelta.
 
-`1h30m`, `1.5s`, `250ms`, `-2m`, `0`; source: Go's time.ParseDuration. Protobuf's JSON form (`1.5s`) is a part of it.
-Below a microsecond, which timedelta cannot hold, the value is rounded to the nearest one.
+`1h30m`, `1.5s`, `250ms`, `-2m`, `0`; source: Go's time.ParseDuration. Protobuf's JSON form (`1.5s`) is a
+part of it. Below a microsecond, which timedelta cannot hold, the value is rounded to the nearest one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Host names with wildcards, as Istio reads them (pkg/config/host).
 
-A wildcard is `*` (every host) or `*.suffix`; it matches any depth below the suffix, never the suffix itself. Comparison
-ignores case, as DNS does. Most specific first: exact before wildcard, longer before shorter, then by text, so that the
-order of input never shows.
+A wildcard is `*` (every host) or `*.suffix`; it matches any depth below the suffix, never the suffix
+itself. Comparison ignores case, as DNS does. Most specific first: exact before wildcard, longer before
+shorter, then by text, so that the order of input never shows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def is_wildcard(host: str) -> bool:
 
 
 def matches(pattern: str, host: str) -> bool:
-    """Whether every name that `host` stands for is one that `pattern` stands for (`host` may be a wildcard too)."""
+    """Whether `pattern` covers every name that `host`, which may be a wildcard too, stands for."""
     pattern, host = pattern.lower(), host.lower()
     if not pattern.startswith("*"):
         return pattern == host

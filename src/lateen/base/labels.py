@@ -1,7 +1,7 @@
 """Labels and selectors: text -> Selector -> does it match these labels?
 
-Both forms of Kubernetes: equality (`app=web,tier!=db`) and sets (`app in (a,b), !canary`). Source: the page "Labels
-and Selectors" of the Kubernetes documentation. `!=` and `notin` also match objects without the key.
+Both forms of Kubernetes: equality (`app=web,tier!=db`) and sets (`app in (a,b), !canary`). Source: the page
+"Labels and Selectors" of the Kubernetes documentation. `!=` and `notin` also match objects without the key.
 """
 
 from __future__ import annotations

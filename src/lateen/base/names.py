@@ -1,8 +1,8 @@
 """The names that parts of a mesh call each other by, and their text forms.
 
-Flow: parts -> name -> parts; every `parse_` inverts its `format_`. Names that users, Kiali and dashboards parse keep
-Istio's exact form: clusters are `direction|port|subset|host` (pilot/pkg/model, BuildSubsetKey), services
-`name.namespace.svc.domain` (Kubernetes DNS specification).
+Flow: parts -> name -> parts; every `parse_` inverts its `format_`. Names that users, Kiali and dashboards
+parse keep Istio's exact form: clusters are `direction|port|subset|host` (pilot/pkg/model, BuildSubsetKey),
+services `name.namespace.svc.domain` (Kubernetes DNS specification).
 """
 
 from __future__ import annotations
