@@ -54,7 +54,8 @@ def find_free_port() -> int:
 
 
 def build_test_bootstrap(folder: Path) -> dict[str, object]:
-    return build_bootstrap(
+    """Return a bootstrap that awaits nothing from discovery."""
+    bootstrap = build_bootstrap(
         SIDECAR,
         str(folder / "ads.sock"),
         mark=None,
@@ -63,6 +64,8 @@ def build_test_bootstrap(folder: Path) -> dict[str, object]:
         prometheus_port=find_free_port(),
         listener_address="127.0.0.1",
     )
+    del bootstrap["dynamicResources"]
+    return bootstrap
 
 
 async def test_running_envoy_answers_on_its_admin_interface(tmp_path: Path) -> None:
