@@ -1,0 +1,1 @@
+"""A database of inputs and pure queries over them that recomputes only what a change can reach."""
