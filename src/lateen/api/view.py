@@ -5,39 +5,43 @@ and an absent field mean the default, integers may be strings, enumerations may 
 proto's own snake_case field names are read as well. The attributes are snake_case; `rename` or an
 explicit `name=` gives the JSON field.
 
-Invariants: every field has a default, so that any document can be read; what a schema demands is marked
-`Required` and what a number may be is marked by its width. Lists are tuples, maps are mappings that
-nobody changes. A string literal below a field describes it, and the class docstring its object; CRDs and
-`kubectl explain` show both.
+Invariants: every field has a default, so that any document can be read; what a schema demands beyond the
+type stands in `Required`, `msgspec.Meta` and the width of integers. Lists are tuples, maps are mappings
+that nobody changes. A string literal below a field describes it, and the class docstring its object; CRDs
+and `kubectl explain` show both.
 Source: Kubernetes API conventions; proto3's JSON mapping as golang/protobuf's jsonpb, which istiod uses,
 reads it.
 """
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 T = TypeVar("T")
 
 
-class Width(msgspec.Struct, frozen=True):
-    """The range of an integer and the name of it in schemas; empty when schemas state the range alone."""
+class Marker(Enum):
+    """What a schema says of a field besides its type."""
 
-    minimum: int
-    maximum: int
-    format: str = ""
-
-
-class Demand(msgspec.Struct, frozen=True):
-    """Marks a field that the schema requires, although the view reads its default when it is absent."""
+    REQUIRED = "required"
+    NULLABLE = "nullable"
+    SNAKE_CASE_TOO = "snake_case_too"
+    LIST_MAP_BY_NAME = "list_map_by_name"
+    LIST_MAP_BY_NUMBER = "list_map_by_number"
 
 
-Int32 = Annotated[int, Width(-(2**31), 2**31 - 1, "int32")]
-Int64 = Annotated[int, Width(-(2**63), 2**63 - 1, "int64")]
-UInt32 = Annotated[int, Width(0, 2**32 - 1)]
-UInt64 = Annotated[int, Width(0, 2**64 - 1)]
-Required = Annotated[T, Demand()]
+Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+UInt64 = Annotated[int, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Text = Annotated[str, Meta(min_length=1)]
+Required = Annotated[T, Marker.REQUIRED]
+"""A field that the schema demands, although the view reads its default when it is absent."""
+Nullable = Annotated[T, Marker.NULLABLE]
+"""A field of one of proto's wrapper types: its schema admits an explicit `null`."""
 Struct = Mapping[str, Any]
 """google.protobuf.Struct: any JSON object."""
 
