@@ -45,7 +45,13 @@ def stop(text: str) -> None:
 
 def stamp_of(extras: str) -> str:
     """Digest of all that the environment is made from."""
-    parts = [sys.version, str(VENV), extras, (ROOT / "pyproject.toml").read_text(), Path(__file__).read_text()]
+    parts = [
+        sys.version,
+        str(VENV),
+        extras,
+        (ROOT / "pyproject.toml").read_text(),
+        Path(__file__).read_text(),
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

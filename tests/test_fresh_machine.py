@@ -17,7 +17,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HIDDEN_PROGRAMS = ("pip", "pip3", "curl", "make", "kubectl")
 # Where a package index is configured by environment, the fresh machine has that configuration too.
-KEPT = ("PIP_INDEX_URL", "PIP_CERT", "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT", "SSL_CERT_FILE", "https_proxy", "HTTPS_PROXY")
+KEPT = (
+    "PIP_INDEX_URL",
+    "PIP_CERT",
+    "PIP_FIND_LINKS",
+    "PIP_DEFAULT_TIMEOUT",
+    "SSL_CERT_FILE",
+    "https_proxy",
+    "HTTPS_PROXY",
+)
 # Runs as root of the namespaces: hides, then drops to the user ($RUN_AS, $USER_ID, $GROUP_ID) and runs "$@".
 HIDE_AND_RUN = """
 set -eu

@@ -33,7 +33,14 @@ from lateen.cluster.state import StateDir, default_state_dir, find_running
 _STOP_SECONDS = 45.0
 _ERRORS: dict[int, type[LateenError]] = {
     kind.exit_code: kind
-    for kind in (ConflictError, MachineError, NotFoundError, PermissionDeniedError, UnavailableError, UsageError)
+    for kind in (
+        ConflictError,
+        MachineError,
+        NotFoundError,
+        PermissionDeniedError,
+        UnavailableError,
+        UsageError,
+    )
 }
 
 state_option = click.option(
@@ -68,7 +75,12 @@ class Daemon:
 
 
 def start_daemon(
-    state: StateDir, *, steps: Steps, automatic_ports: bool, attached: bool, environment: dict[str, str] | None = None
+    state: StateDir,
+    *,
+    steps: Steps,
+    automatic_ports: bool,
+    attached: bool,
+    environment: dict[str, str] | None = None,
 ) -> Daemon:
     """Start a daemon and wait until the cluster is ready.
 
@@ -76,7 +88,15 @@ def start_daemon(
     """
     state.create()
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", "lateen.cluster.main", "--state", str(state.path), "--progress-fd", str(writing)]
+    command = [
+        sys.executable,
+        "-m",
+        "lateen.cluster.main",
+        "--state",
+        str(state.path),
+        "--progress-fd",
+        str(writing),
+    ]
     command += ["--automatic-ports"] if automatic_ports else []
     command += ["--die-with-parent"] if attached else []
     with (state.logs / "cluster.log").open("ab") as log:
@@ -143,7 +163,10 @@ def up(*, detach: bool, ports: str, state: Path | None) -> None:
     place = state_of(state)
     started = time.monotonic()
     daemon = start_daemon(place, steps=Steps(), automatic_ports=ports == "auto", attached=not detach)
-    click.echo(f"The cluster is ready after {time.monotonic() - started:.1f} s. Use it with kubectl or `lateen get`:\n", err=True)
+    click.echo(
+        f"The cluster is ready after {time.monotonic() - started:.1f} s. Use it with kubectl or `lateen get`:\n",
+        err=True,
+    )
     click.echo(f"export KUBECONFIG={place.kubeconfig}")
     if detach:
         click.echo(f"\nStop it with `lateen down{f' --state {state}' if state else ''}`.", err=True)

@@ -98,7 +98,8 @@ class StateDir:
                 directory.chmod(0o700)
             except OSError as error:
                 raise PermissionDeniedError(
-                    f"cannot use {directory}: {error.strerror}", fix="choose a writable place with --state DIR"
+                    f"cannot use {directory}: {error.strerror}",
+                    fix="choose a writable place with --state DIR",
                 ) from error
 
 
