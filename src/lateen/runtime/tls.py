@@ -59,11 +59,14 @@ def build_server_context(pair: KeyPair) -> ssl.SSLContext:
     return context
 
 
-def build_client_context(roots_pem: bytes, pair: KeyPair | None = None) -> ssl.SSLContext:
-    """Return settings for a client that trusts `roots_pem` alone and, if it has one, shows `pair`."""
+def build_client_context(roots_pem: bytes | None, pair: KeyPair | None = None) -> ssl.SSLContext:
+    """Return settings for a client that trusts `roots_pem` alone (None: the system's) and may show `pair`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cadata=roots_pem.decode())
+    if roots_pem is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(cadata=roots_pem.decode())
     if pair is not None:
         _load(context, pair)
     return context
