@@ -97,14 +97,10 @@ def build_resource(message: Message, name: str | None = None, *, aliases: Iterab
     if name is None:
         name = str(getattr(message, "name", "") or getattr(message, "cluster_name", ""))
     type_url = TYPE_PREFIX + str(getattr(message.DESCRIPTOR, "full_name", ""))
-    return build_resource_from_bytes(
-        type_url, name, message.SerializeToString(deterministic=True), aliases=aliases
-    )
+    return build_resource_from_bytes(type_url, name, message.SerializeToString(deterministic=True), aliases=aliases)
 
 
-def build_resource_from_bytes(
-    type_url: str, name: str, value: bytes, *, aliases: Iterable[str] = ()
-) -> Resource:
+def build_resource_from_bytes(type_url: str, name: str, value: bytes, *, aliases: Iterable[str] = ()) -> Resource:
     """The resource whose message of type `type_url` is already serialised as `value`."""
     any_field = encode_field(2, encode_field(1, type_url.encode()) + encode_field(2, value))
     alias_fields = b"".join(encode_field(4, alias.encode()) for alias in sorted(aliases))
