@@ -1,0 +1,1 @@
+"""The model of the mesh: services, endpoints, workloads, authentication and visibility, as queries over inputs."""
