@@ -46,9 +46,7 @@ class DataError(LateenError):
 
     exit_code = 65
 
-    def __init__(
-        self, message: str, *, diagnostics: Iterable[Diagnostic] = (), fix: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, diagnostics: Iterable[Diagnostic] = (), fix: str | None = None) -> None:
         super().__init__(message, fix=fix)
         self.diagnostics = tuple(diagnostics)
 

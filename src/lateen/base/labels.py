@@ -170,9 +170,7 @@ class _Reader:
                 bound = self.value()
                 if not re.fullmatch(r"-?[0-9]+", bound):
                     raise _refuse(self._text, f"{bound!r} is no integer")
-                return Requirement(
-                    key, Operator.GREATER if sign == ">" else Operator.LESS, frozenset({bound})
-                )
+                return Requirement(key, Operator.GREATER if sign == ">" else Operator.LESS, frozenset({bound}))
             case "" | ",":
                 return Requirement(key, Operator.EXISTS)
             case other:

@@ -88,8 +88,10 @@ class Node:
 
     @property
     def is_idle(self) -> bool:
-        """Whether forgetting the node loses nothing: no dependents, and the value that a missing one has."""
-        return not self.dependents and (self.value is None if isinstance(self.cell, Row) else not self.value)
+        """Whether forgetting the node loses nothing: an input without dependents, with the value of a missing one."""
+        if self.dependents or isinstance(self.cell, Call):
+            return False
+        return self.value is None if isinstance(self.cell, Row) else not self.value
 
     def copy(self, owner: object) -> Node:
         """An equal node for another owner."""
