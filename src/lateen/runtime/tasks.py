@@ -10,8 +10,6 @@ documentation on tasks, prctl(2) for PR_SET_PDEATHSIG.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
 import random
 import signal
 from collections.abc import Coroutine
@@ -21,8 +19,6 @@ from typing import Any
 from lateen.runtime.logging import get_logger
 
 log = get_logger("tasks")
-
-_PR_SET_PDEATHSIG = 1
 
 
 class TaskSet:
@@ -97,14 +93,3 @@ async def wait_for_stop_signal() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     await stopped.wait()
-
-
-def die_with_parent() -> None:
-    """Let the kernel kill this process when its parent dies; ends at once if the parent is gone already."""
-    parent = os.getppid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,118 @@
+"""Port 15020 of a pod: readiness, probes of the app, metrics, the end of the proxy.
+
+    GET  /healthz/ready         200 when the proxy is ready, else 503 with the reason   node, Envoy's
+    15021, users GET  /app-health/...        the app's probe, made past Envoy
+    node, in place of the pod's own probe GET  /stats/prometheus      Envoy's, the agent's and the app's
+    metrics in one        Prometheus POST /quitquitquit          ends Envoy; from 127.0.0.1 only
+                  a Job's container when it is done
+
+Flow: a listening socket made inside the pod -> HTTP answers, each within a deadline.
+Invariants: nothing on this port tells a secret or changes anything for a caller outside the pod.
+Source: Istio pilot/cmd/pilot-agent/status; annotations prometheus.io/scrape, port and path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from aiohttp import web
+
+from lateen.agent.probes import PROBE_SOURCE, Outcome, probe_app
+from lateen.agent.readiness import Readiness
+from lateen.agent.scrape import scrape_app
+from lateen.base.errors import LateenError
+from lateen.envoy.admin import AdminClient, connect_with
+from lateen.envoy.bootstrap import ADMIN_PORT
+from lateen.runtime.agent_control import AddPod, Connect
+from lateen.runtime.metrics import CONTENT_TYPE, Metrics
+
+ConnectPod = Callable[[Connect], Awaitable[socket.socket]]
+
+_ADMIN_TIMEOUT_SECONDS = 2.0
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
+class StatusServer:
+    """Serves one pod's port 15020."""
+
+    def __init__(self, pod: AddPod, connect: ConnectPod, metrics: Metrics) -> None:
+        """`connect` opens sockets inside the pod."""
+        self._pod = pod
+        self._connect = connect
+        self._metrics = metrics
+        self._admin = AdminClient(connect_with(self._connect_admin))
+        self._readiness = Readiness(self._admin)
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serve on this socket, which is then owned here."""
+        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+
+    async def close(self) -> None:
+        """Stop serving and close the socket."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        match request.method, request.path:
+            case (("GET" | "HEAD"), "/healthz/ready"):
+                return _respond(await self._check_ready())
+            case (("GET" | "HEAD"), ("/stats/prometheus" | "/metrics")):
+                return await self._merge_metrics()
+            case "POST", "/quitquitquit":
+                return _respond(await self._quit(request.remote))
+            case _, "/quitquitquit":
+                return _respond(Outcome(HTTPStatus.METHOD_NOT_ALLOWED, "POST only"))
+            case (("GET" | "HEAD"), path) if (probe := self._pod.probes.get(path)) is not None:
+                return _respond(await probe_app(probe, self._connect_app))
+            case _:
+                return _respond(Outcome(HTTPStatus.NOT_FOUND, "not served by the agent"))
+
+    async def _check_ready(self) -> Outcome:
+        obstacle = await self._readiness.find_obstacle()
+        if obstacle is None:
+            return Outcome(HTTPStatus.OK)
+        return Outcome(HTTPStatus.SERVICE_UNAVAILABLE, f"Envoy proxy is NOT ready: {obstacle}")
+
+    async def _quit(self, remote: str | None) -> Outcome:
+        if remote not in _LOOPBACK:
+            return Outcome(HTTPStatus.FORBIDDEN, "only from inside the pod, by way of 127.0.0.1")
+        try:
+            await self._admin.quit()
+        except LateenError as error:
+            return Outcome(HTTPStatus.SERVICE_UNAVAILABLE, error.message)
+        return Outcome(HTTPStatus.OK, "ok")
+
+    async def _merge_metrics(self) -> web.Response:
+        envoy, app = await asyncio.gather(self._scrape_envoy(), scrape_app(self._pod, self._connect_app))
+        body = b"\n".join(part.rstrip(b"\n") for part in (envoy, self._metrics.render().encode(), app) if part)
+        return web.Response(body=body + b"\n", headers={"Content-Type": CONTENT_TYPE})
+
+    async def _scrape_envoy(self) -> bytes:
+        try:
+            return await self._admin.request("GET", "/stats/prometheus")
+        except LateenError:
+            return b""
+
+    async def _connect_admin(self) -> socket.socket:
+        return await self._connect(Connect(uid=self._pod.uid, port=ADMIN_PORT, timeout_seconds=_ADMIN_TIMEOUT_SECONDS))
+
+    async def _connect_app(self, port: int, timeout_seconds: float) -> socket.socket:
+        return await self._connect(
+            Connect(
+                uid=self._pod.uid,
+                host=self._pod.ip,
+                port=port,
+                source=PROBE_SOURCE,
+                timeout_seconds=timeout_seconds,
+            )
+        )
+
+
+def _respond(outcome: Outcome) -> web.Response:
+    return web.Response(status=outcome.status, text=outcome.text)
