@@ -9,8 +9,8 @@ client-go: no protobuf, no rate limit of our own.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
-from typing import Any, Literal, NamedTuple, Self
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from urllib.parse import quote
 
 import msgspec
@@ -21,6 +21,9 @@ from lateen.base.errors import UnavailableError
 from lateen.kube.config import ClientConfig
 from lateen.kube.errors import build_error
 from lateen.kube.transport import Transport, split_lines
+
+if TYPE_CHECKING:
+    from aiohttp import ClientWebSocketResponse
 
 PatchType = Literal["json", "merge", "strategic", "apply"]
 _PATCH_TYPES: dict[PatchType, str] = {
@@ -189,6 +192,14 @@ class Client:
         async with self._transport.stream(path, params=params) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, *, params: list[tuple[str, str]], protocols: tuple[str, ...]
+    ) -> AsyncIterator[ClientWebSocketResponse]:
+        """A WebSocket to a streaming subresource such as `pods/exec`."""
+        async with self._transport.websocket(path, params=params, protocols=protocols) as socket:
+            yield socket
 
     async def watch(
         self,

@@ -10,7 +10,6 @@ refused with a message.
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import ssl
 from collections.abc import Mapping
@@ -44,7 +43,10 @@ class ClientConfig:
         """The TLS settings, None for a plain-text server."""
         if not self.server.startswith("https:"):
             return None
-        context = build_client_context(self.ca_pem, self.client_pair)
+        try:
+            context = build_client_context(self.ca_pem, self.client_pair)
+        except (ssl.SSLError, ValueError) as error:
+            raise DataError(f"kubeconfig: the certificate authority cannot be read: {error}") from error
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -87,7 +89,7 @@ def parse_kubeconfig(paths: list[Path], *, context: str | None = None) -> Client
             fix="set KUBECONFIG to the file that `lateen up` printed, or pass --kubeconfig",
         )
     name = context or merged.current
-    chosen = merged.find("contexts", name).content.get("context") or {}
+    chosen = merged.find("contexts", name).part("context")
     cluster, user = merged.find("clusters", chosen.get("cluster")), None
     if chosen.get("user"):
         user = merged.find("users", chosen["user"])
@@ -101,15 +103,20 @@ class _Entry:
     directory: Path
     content: dict[str, Any]
 
+    def part(self, name: str) -> dict[str, Any]:
+        """The named part, empty when it is missing or no mapping."""
+        part = self.content.get(name)
+        return part if isinstance(part, dict) else {}
+
     def data(self, part: str, name: str) -> bytes | None:
         """The bytes of `<name>-data` (base64) or of the file `<name>`."""
-        content = self.content.get(part) or {}
+        content = self.part(part)
         try:
             if text := content.get(f"{name}-data"):
-                return base64.b64decode(text, validate=True)
+                return base64.b64decode(str(text), validate=True)
             if file := content.get(name):
                 return (self.directory / str(file)).read_bytes()
-        except binascii.Error as error:
+        except ValueError as error:
             raise DataError(f"kubeconfig: {name}-data is not base64: {error}") from error
         except OSError as error:
             raise DataError(f"kubeconfig: {name}: {error.strerror}: {error.filename}") from error
@@ -136,7 +143,8 @@ def _merge(files: list[tuple[Path, dict[str, Any]]]) -> _Merged | None:
     entries: dict[tuple[str, str], _Entry] = {}
     for path, content in files:
         for part in ("clusters", "users", "contexts"):
-            for item in content.get(part) or ():
+            items = content.get(part)
+            for item in items if isinstance(items, list) else ():
                 if isinstance(item, dict) and isinstance(item.get("name"), str):
                     entries.setdefault((part, item["name"]), _Entry(path.resolve().parent, item))
     current = next((name for _, content in files if (name := content.get("current-context"))), None)
@@ -156,8 +164,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _build(cluster: _Entry, user: _Entry | None, namespace: str) -> ClientConfig:
-    server = cluster.content.get("cluster") or {}
-    identity = (user.content.get("user") if user else None) or {}
+    server = cluster.part("cluster")
+    identity = user.part("user") if user else {}
     if plugin := next((name for name in ("exec", "auth-provider") if identity.get(name)), None):
         raise DataError(
             f"kubeconfig: the credential plugin {plugin!r} is not supported",

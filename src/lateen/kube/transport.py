@@ -86,6 +86,24 @@ class Transport:
                     raise decode_error(response.status, await response.read())
                 yield response.content.iter_any()
 
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, *, params: list[tuple[str, str]], protocols: tuple[str, ...]
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket with one of the subprotocols; a refusal is the server's own error, as for any request."""
+        headers = self._build_headers("application/json")
+        with self._wrap_errors():
+            try:
+                async with self._session.ws_connect(
+                    self.server + path, params=params, headers=headers, protocols=protocols, max_msg_size=0
+                ) as socket:
+                    yield socket
+            except aiohttp.WSServerHandshakeError as error:
+                if error.status < 400:
+                    raise
+                async with self._session.get(self.server + path, params=params, headers=headers) as response:
+                    raise decode_error(error.status, await response.read()) from error
+
     def _build_headers(self, accept: str) -> dict[str, str]:
         headers = {"Accept": accept}
         if token := self._token.find_token():
