@@ -18,11 +18,12 @@ from lateen.cli.output import print_error
 
 # name -> module that defines the click command of that name
 COMMANDS = {
-    "apply": "lateen.cli.objects",
+    "apply": "lateen.cli.apply",
     "delete": "lateen.cli.objects",
     "demo": "lateen.cli.demo",
     "discovery": "lateen.cli.components",
     "down": "lateen.cli.up",
+    "exec": "lateen.cli.objects",
     "get": "lateen.cli.objects",
     "logs": "lateen.cli.objects",
     "status": "lateen.cli.up",
@@ -42,7 +43,8 @@ class LazyGroup(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        loaded = importlib.import_module(module)
+        command: click.Command = getattr(loaded, cmd_name, None) or getattr(loaded, f"{cmd_name}_")
         return command
 
 

@@ -195,7 +195,7 @@ class Client:
 
     @asynccontextmanager
     async def websocket(
-        self, path: str, *, params: list[tuple[str, str]], protocols: tuple[str, ...]
+        self, path: str, *, params: Sequence[tuple[str, str]], protocols: tuple[str, ...]
     ) -> AsyncIterator[ClientWebSocketResponse]:
         """A WebSocket to a streaming subresource such as `pods/exec`."""
         async with self._transport.websocket(path, params=params, protocols=protocols) as socket:

@@ -7,7 +7,7 @@ timeout.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -88,7 +88,7 @@ class Transport:
 
     @asynccontextmanager
     async def websocket(
-        self, path: str, *, params: list[tuple[str, str]], protocols: tuple[str, ...]
+        self, path: str, *, params: Sequence[tuple[str, str]], protocols: tuple[str, ...]
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """A WebSocket with one of the subprotocols; a refusal is the server's own error, as for any request."""
         headers = self._build_headers("application/json")
