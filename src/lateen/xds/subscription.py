@@ -85,9 +85,10 @@ class Subscription:
             self._subscribe(name, stated=None)
 
     def mark(self, name: str | None) -> None:
-        """Look again at a name, or with None at the whole type: it may have changed."""
+        """Look again at a name, or with None at everything: it may have changed."""
         if name is None:
             self._whole_is_due = self._whole_is_due or self.wildcard
+            self._due.update(dict.fromkeys(self.names))
         elif name in self.names:
             self._due[name] = None
 
