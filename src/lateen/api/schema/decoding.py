@@ -16,6 +16,7 @@ import msgspec
 
 from lateen.api.schema.definitions import follow
 from lateen.api.schema.model import Schema
+from lateen.base.quantity import is_quantity
 
 
 class Decoded(msgspec.Struct, frozen=True):
@@ -44,14 +45,8 @@ def split_unknown(document: dict[str, Any], schema: Schema) -> tuple[dict[str, A
 _ZERO: dict[str | None, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": []}
 _GO_TYPES = {"string": "string", "boolean": "bool", "number": "float64"}
 _BITS = {"int32": 31, "int64": 63}
-_QUANTITY = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
 _QUANTITY_TEXT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
-
-
-def is_quantity(text: str) -> bool:
-    """Whether the text is a Kubernetes quantity such as `100m` or `2Gi`."""
-    return _QUANTITY.fullmatch(text) is not None
 
 
 def go_type(schema: Schema) -> str:
