@@ -27,7 +27,7 @@ PROMETHEUS_PORT = 15090  # Envoy's own metrics.
 ENVOY_SOCKET_MARK = 1337  # the nft rules of lateen.cluster let packets with this mark out.
 ISTIO_VERSION = "1.32.0"  # the Istio whose semantics we follow; foreign control planes decide by it.
 
-_SOL_SOCKET, _SO_MARK = 1, 36
+SOCKET_LEVEL, SOCKET_MARK_OPTION = 1, 36  # SOL_SOCKET, SO_MARK; lateen.translate repeats the mark.
 
 
 class ProxyIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +95,8 @@ def build_socket_options(mark: int | None) -> list[dict[str, Any]]:
     return [
         {
             "description": "own traffic: not to be redirected",
-            "level": _SOL_SOCKET,
-            "name": _SO_MARK,
+            "level": SOCKET_LEVEL,
+            "name": SOCKET_MARK_OPTION,
             "intValue": mark,
             "state": "STATE_PREBIND",
         }

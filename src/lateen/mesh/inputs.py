@@ -41,6 +41,7 @@ SERVICES_BY_PORT = Index(
     SERVICES,
     lambda ref, row: [(ref.namespace, port.number) for port in row.ports],
 )
+SERVICES_BY_PORT_NUMBER = Index("services by port", SERVICES, lambda _, row: [port.number for port in row.ports])
 SERVICES_BY_ADDRESS = Index("services by address", SERVICES, lambda _, row: row.addresses)
 SERVICES_BY_SELECTOR = Index(
     "services by the first label they select", SERVICES, lambda ref, row: _first_label(ref, row)

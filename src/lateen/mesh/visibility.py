@@ -23,6 +23,7 @@ from lateen.mesh.inputs import (
     SERVICES,
     SERVICES_BY_NAMESPACE,
     SERVICES_BY_PORT,
+    SERVICES_BY_PORT_NUMBER,
     SERVICES_BY_VIEWER,
 )
 from lateen.mesh.settings import DEFAULT_SETTINGS, MeshSettings
@@ -75,6 +76,12 @@ def visible_services_on_port(db: Database, namespace: str, port: int, viewer: st
     """Return the services of one namespace with a port of this number that a viewer sees."""
     found = db.lookup(SERVICES_BY_PORT, (namespace, port))
     return tuple(ref for ref in found if is_exported(db, ref, viewer))
+
+
+@query
+def port_namespaces(db: Database, port: int) -> tuple[str, ...]:
+    """Return the namespaces that have a service with a port of this number."""
+    return tuple(sorted({ref.namespace for ref in db.lookup(SERVICES_BY_PORT_NUMBER, port)}))
 
 
 @query
