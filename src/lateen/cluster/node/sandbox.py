@@ -1,0 +1,302 @@
+"""The asyncio side of node-init and pod-init: requests over their channels, sockets back, events out.
+
+Flow: `NodeNamespace(zygote)` -> `create_sandbox` -> `Sandbox` -> `start`, `signal`, `execute`, `connect`, `listen`.
+Invariants: a refused request raises `SandboxError` that names the step and errno; when the peer is gone every pending
+and later request raises it too, and `closed` is set. Descriptors received are the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from lateen.base.errors import UnavailableError
+from lateen.cluster.network.nft import Batch
+from lateen.cluster.sandbox.channel import (
+    ANCILLARY_BYTES,
+    RECEIVE_BYTES,
+    Frames,
+    Message,
+    decode_descriptors,
+    encode_descriptors,
+    encode_frame,
+)
+from lateen.cluster.zygote import ZygoteHandle
+
+EventHandler = Callable[[Message], None]
+
+
+class SandboxError(UnavailableError):
+    """A step of making or running a pod was refused by the kernel, or the pod is gone."""
+
+    def __init__(self, step: str, number: int) -> None:
+        super().__init__(f"{step}: {os.strerror(number)}")
+        self.step = step
+        self.number = number
+
+
+class ChannelClient:
+    """Requests and answers over one channel, in any order."""
+
+    def __init__(self, end: socket.socket, on_event: EventHandler) -> None:
+        end.setblocking(False)
+        self._socket = end
+        self._frames = Frames()
+        self._pending: dict[int, asyncio.Future[tuple[Message, list[int]]]] = {}
+        self._next = 1
+        self._outgoing: list[tuple[memoryview, list[int]]] = []
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(end.fileno(), self._readable)
+        self.closed = asyncio.Event()
+
+    async def request(
+        self, operation: str, descriptors: tuple[int, ...] = (), **fields: Any
+    ) -> tuple[Message, list[int]]:
+        """Return (result, descriptors); raises SandboxError. The descriptors sent stay the caller's."""
+        return await self.begin(operation, descriptors, **fields)[1]
+
+    def begin(
+        self, operation: str, descriptors: tuple[int, ...] = (), **fields: Any
+    ) -> tuple[int, asyncio.Future[tuple[Message, list[int]]]]:
+        """Send a request at once; returns its number and the future answer."""
+        answer: asyncio.Future[tuple[Message, list[int]]] = self._loop.create_future()
+        number = self._next
+        self._next += 1
+        if self.closed.is_set():
+            answer.set_exception(SandboxError(operation, errno.ESRCH))
+            return number, answer
+        self._pending[number] = answer
+        frame = encode_frame({"id": number, "op": operation, **fields}, len(descriptors))
+        # Duplicates, since the caller may close his before the socket takes them.
+        self._outgoing.append((memoryview(frame), [os.dup(each) for each in descriptors]))
+        self._writable()
+        return number, answer
+
+    def close(self) -> None:
+        """End the channel: its peer exits."""
+        if self.closed.is_set():
+            return
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+        self._frames.close()
+        for _data, descriptors in self._outgoing:
+            _close_all(descriptors)
+        self._outgoing.clear()
+        self.closed.set()
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_exception(SandboxError("wait for an answer", errno.ESRCH))
+        self._pending.clear()
+
+    def _writable(self) -> None:
+        while self._outgoing:
+            data, descriptors = self._outgoing[0]
+            try:
+                sent = self._socket.sendmsg([data], encode_descriptors(descriptors))
+            except BlockingIOError:
+                self._loop.add_writer(self._socket.fileno(), self._writable)
+                return
+            except OSError:
+                self.close()
+                return
+            _close_all(descriptors)
+            self._outgoing[0] = (data[sent:], [])
+            if sent == len(data):
+                del self._outgoing[0]
+        self._loop.remove_writer(self._socket.fileno())
+
+    def _readable(self) -> None:
+        try:
+            data, ancillary, _flags, _address = self._socket.recvmsg(
+                RECEIVE_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return
+        except OSError:
+            data, ancillary = b"", []
+        if not data:
+            self.close()
+            return
+        for message, descriptors in self._frames.feed(data, decode_descriptors(ancillary)):
+            self._dispatch(message, descriptors)
+
+    def _dispatch(self, message: Message, descriptors: list[int]) -> None:
+        if "event" in message:
+            self._on_event(message)
+            return
+        answer = self._pending.pop(message["id"], None)
+        if answer is None or answer.done():
+            _close_all(descriptors)
+        elif "error" in message:
+            answer.set_exception(SandboxError(message["error"]["step"], message["error"]["errno"]))
+        else:
+            answer.set_result((message["result"], descriptors))
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+class _Sockets:
+    """What node-init and pod-init have in common: sockets and rules of a network namespace."""
+
+    def __init__(self, client: ChannelClient) -> None:
+        self._client = client
+
+    @property
+    def closed(self) -> asyncio.Event:
+        """Set when the process is gone."""
+        return self._client.closed
+
+    def close(self) -> None:
+        """End the process and all below it."""
+        self._client.close()
+
+    async def listen(self, host: str, port: int, *, datagram: bool = False) -> socket.socket:
+        """Return a non-blocking listening (or bound datagram) socket of the namespace."""
+        _result, [descriptor] = await self._client.request("listen", host=host, port=port, datagram=datagram)
+        return socket.socket(fileno=descriptor)
+
+    async def connect(self, host: str, port: int, *, source: str = "", timeout: float | None = None) -> socket.socket:
+        """Return a connected non-blocking TCP socket of the namespace; raises SandboxError or TimeoutError."""
+        _result, [descriptor] = await self._client.request("connect", host=host, port=port, source=source)
+        opened = socket.socket(fileno=descriptor)
+        try:
+            async with asyncio.timeout(timeout):
+                await _wait_writable(opened)
+            if number := opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise SandboxError(f"connect to {host}:{port}", number)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    async def apply_rules(self, batch: Batch) -> None:
+        """Apply an nftables batch in the namespace, all or nothing."""
+        data, last = batch.encode()
+        await self._client.request("rules", batch=data.hex(), last=last)
+
+
+async def _wait_writable(opened: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_writer(opened.fileno(), ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_writer(opened.fileno())
+
+
+class Sandbox(_Sockets):
+    """One pod's pid 1."""
+
+    def __init__(self, end: socket.socket, on_exit: Callable[[str, int], None]) -> None:
+        super().__init__(ChannelClient(end, self._handle))
+        self._on_exit = on_exit
+        self._executions: dict[int, asyncio.Future[int]] = {}
+
+    async def start(self, key: str, spec: Message) -> None:
+        """Start a container; returns when its program runs, raises SandboxError."""
+        await self._client.request("start", container=key, **spec)
+
+    async def signal(self, key: str, number: int) -> None:
+        """Send a signal to the container's main process."""
+        await self._client.request("signal", container=key, signal=number)
+
+    async def kill(self, key: str) -> None:
+        """End every process of the container now."""
+        await self._client.request("kill", container=key)
+
+    async def execute(self, key: str, arguments: list[str], standard: tuple[int, int, int] | None) -> Execution:
+        """Run a program beside the container's, with these descriptors, or with a new terminal if None."""
+        number, answer = self._client.begin(
+            "exec", standard or (), container=key, arguments=arguments, terminal=standard is None
+        )
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._executions[number] = ended
+        try:
+            _result, descriptors = await answer
+        except BaseException:
+            del self._executions[number]
+            raise
+        return Execution(self._client, key, number, ended, descriptors[0] if descriptors else None)
+
+    def _handle(self, event: Message) -> None:
+        if event["event"] == "exited":
+            self._on_exit(event["container"], event["code"])
+        elif event["event"] == "exec-exited":
+            ended = self._executions.pop(event["exec"], None)
+            if ended is not None and not ended.done():
+                ended.set_result(event["code"])
+
+    def close(self) -> None:
+        """End the pod."""
+        super().close()
+        for ended in self._executions.values():
+            if not ended.done():
+                ended.set_result(137)
+        self._executions.clear()
+
+
+class Execution:
+    """A program running beside a container's; `terminal` is the master side if it has one."""
+
+    def __init__(
+        self, client: ChannelClient, key: str, number: int, ended: asyncio.Future[int], terminal: int | None
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._number = number
+        self._ended = ended
+        self.terminal = terminal
+
+    async def wait(self) -> int:
+        """Return the exit code (128 + n for signal n; 137 when the container ended first)."""
+        return await asyncio.shield(self._ended)
+
+    async def signal(self, number: int) -> None:
+        """Send the program a signal; one that has ended gets none."""
+        with contextlib.suppress(SandboxError):
+            await self._client.request("signal", container=self._key, exec=self._number, signal=number)
+
+
+class NodeNamespace(_Sockets):
+    """The namespace that holds the bridge and all pods."""
+
+    def __init__(self, zygote: ZygoteHandle) -> None:
+        self._zygote = zygote
+        self._ready = asyncio.Event()
+        self._failure: SandboxError | None = None
+        super().__init__(ChannelClient(zygote.channel, self._handle))
+
+    async def wait_ready(self) -> None:
+        """Return when the node's network exists; raises SandboxError naming the step that failed."""
+        await self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def create_sandbox(
+        self, uid: str, host_name: str, address: str, on_exit: Callable[[str, int], None]
+    ) -> Sandbox:
+        """Return a new pod with its network; `on_exit(container key, exit code)` is told of containers."""
+        _result, [descriptor] = await self._client.request("sandbox", uid=uid, host_name=host_name, address=address)
+        return Sandbox(socket.socket(fileno=descriptor), on_exit)
+
+    async def stop(self) -> None:
+        """End every pod; returns when no process of theirs is left."""
+        self.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._zygote.close)
+
+    def _handle(self, event: Message) -> None:
+        if event["event"] == "failed":
+            self._failure = SandboxError(event["step"], event["errno"])
+        if event["event"] in ("ready", "failed"):
+            self._ready.set()
