@@ -16,18 +16,18 @@ import click
 from lateen.base.errors import LateenError
 from lateen.cli.output import print_error
 
-# name -> module that defines the click command of that name
+# name -> module that defines the click command of that name, and its line in `lateen --help`
 COMMANDS = {
-    "apply": "lateen.cli.apply",
-    "delete": "lateen.cli.objects",
-    "demo": "lateen.cli.demo",
-    "discovery": "lateen.cli.components",
-    "down": "lateen.cli.up",
-    "exec": "lateen.cli.objects",
-    "get": "lateen.cli.objects",
-    "logs": "lateen.cli.objects",
-    "status": "lateen.cli.up",
-    "up": "lateen.cli.up",
+    "apply": ("lateen.cli.apply", "Create objects, or change them to what the files say."),
+    "delete": ("lateen.cli.objects", "Delete objects by name or by file."),
+    "demo": ("lateen.cli.demo", "Show two pods that talk through real Envoys with mTLS, and prove it."),
+    "discovery": ("lateen.cli.components", "Run the control plane against a Kubernetes API."),
+    "down": ("lateen.cli.up", "Stop the cluster; its objects stay."),
+    "exec": ("lateen.cli.objects", "Run a command in a container."),
+    "get": ("lateen.cli.objects", "Show objects."),
+    "logs": ("lateen.cli.objects", "Print the log of a container."),
+    "status": ("lateen.cli.up", "Show whether a cluster runs, and its ports."),
+    "up": ("lateen.cli.up", "Start a cluster with a mesh on this machine."),
 }
 
 
@@ -40,12 +40,16 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one subcommand."""
-        module = COMMANDS.get(cmd_name)
-        if module is None:
+        if cmd_name not in COMMANDS:
             return None
-        loaded = importlib.import_module(module)
-        command: click.Command = getattr(loaded, cmd_name, None) or getattr(loaded, f"{cmd_name}_")
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_text) for name, (_, help_text) in sorted(COMMANDS.items())])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
