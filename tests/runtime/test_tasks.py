@@ -15,7 +15,7 @@ ORPHAN = """
 import os, sys, time
 pid = os.fork()
 if pid == 0:
-    from lateen.runtime.tasks import die_with_parent
+    from lateen.runtime.process import die_with_parent
     die_with_parent()
     print(os.getpid(), flush=True)
     time.sleep(600)

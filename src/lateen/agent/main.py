@@ -52,18 +52,20 @@ async def run(arguments: argparse.Namespace) -> None:
     def build(pod: AddPod, connect: ConnectPod) -> PodAgent:
         return PodAgent(pod, upstream, connect, lifetime=lifetime)
 
-    tasks = TaskSet("agent")
+    beneath, serving = TaskSet("upstream"), TaskSet("agent")
+    ends = [
+        beneath.start(upstream.run(), name="upstream"),
+        serving.start(ControlServer(arguments.control, build).serve(), name="control"),
+        serving.start(wait_for_stop_signal(), name="signals"),
+    ]
     try:
-        tasks.start(upstream.run(), name="upstream")
-        tasks.start(ControlServer(arguments.control, build).serve(), name="control")
-        stopping = asyncio.create_task(wait_for_stop_signal())
-        failing = asyncio.create_task(tasks.wait())
-        done, _ = await asyncio.wait((stopping, failing), return_when=asyncio.FIRST_COMPLETED)
-        if failing in done:
-            failing.result()
-        stopping.cancel()
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
-        await tasks.close()
+        # The pods first: they still use the channel.
+        await serving.close()
+        await beneath.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

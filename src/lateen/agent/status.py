@@ -18,8 +18,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-from aiohttp import web
-
+from lateen.agent.http import Answer, HttpRequest, HttpServer
 from lateen.agent.probes import PROBE_SOURCE, Outcome, probe_app
 from lateen.agent.readiness import Readiness
 from lateen.agent.scrape import scrape_app
@@ -45,27 +44,24 @@ class StatusServer:
         self._metrics = metrics
         self._admin = AdminClient(connect_with(self._connect_admin))
         self._readiness = Readiness(self._admin)
-        self._runner: web.ServerRunner | None = None
+        self._server = HttpServer(self._answer)
 
     async def start(self, listener: socket.socket) -> None:
         """Serve on this socket, which is then owned here."""
-        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
-        await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        await self._server.start(listener)
 
     async def close(self) -> None:
         """Stop serving and close the socket."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._server.close()
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: HttpRequest) -> Answer:
         match request.method, request.path:
             case (("GET" | "HEAD"), "/healthz/ready"):
                 return _respond(await self._check_ready())
             case (("GET" | "HEAD"), ("/stats/prometheus" | "/metrics")):
                 return await self._merge_metrics()
             case "POST", "/quitquitquit":
-                return _respond(await self._quit(request.remote))
+                return _respond(await self._quit(request.peer))
             case _, "/quitquitquit":
                 return _respond(Outcome(HTTPStatus.METHOD_NOT_ALLOWED, "POST only"))
             case (("GET" | "HEAD"), path) if (probe := self._pod.probes.get(path)) is not None:
@@ -79,8 +75,8 @@ class StatusServer:
             return Outcome(HTTPStatus.OK)
         return Outcome(HTTPStatus.SERVICE_UNAVAILABLE, f"Envoy proxy is NOT ready: {obstacle}")
 
-    async def _quit(self, remote: str | None) -> Outcome:
-        if remote not in _LOOPBACK:
+    async def _quit(self, peer: str) -> Outcome:
+        if peer not in _LOOPBACK:
             return Outcome(HTTPStatus.FORBIDDEN, "only from inside the pod, by way of 127.0.0.1")
         try:
             await self._admin.quit()
@@ -88,10 +84,10 @@ class StatusServer:
             return Outcome(HTTPStatus.SERVICE_UNAVAILABLE, error.message)
         return Outcome(HTTPStatus.OK, "ok")
 
-    async def _merge_metrics(self) -> web.Response:
+    async def _merge_metrics(self) -> Answer:
         envoy, app = await asyncio.gather(self._scrape_envoy(), scrape_app(self._pod, self._connect_app))
         body = b"\n".join(part.rstrip(b"\n") for part in (envoy, self._metrics.render().encode(), app) if part)
-        return web.Response(body=body + b"\n", headers={"Content-Type": CONTENT_TYPE})
+        return Answer(HTTPStatus.OK, body + b"\n", CONTENT_TYPE)
 
     async def _scrape_envoy(self) -> bytes:
         try:
@@ -114,5 +110,5 @@ class StatusServer:
         )
 
 
-def _respond(outcome: Outcome) -> web.Response:
-    return web.Response(status=outcome.status, text=outcome.text)
+def _respond(outcome: Outcome) -> Answer:
+    return Answer(outcome.status, outcome.text.encode())

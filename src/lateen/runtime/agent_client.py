@@ -73,7 +73,14 @@ class AgentClient:
             log.debug("agent did not confirm a removal", uid=uid, error=error)
 
     async def run(self) -> None:
-        """Stay connected until cancelled."""
+        """Stay connected until cancelled; then the agent closes what it served, and every pod is forgotten."""
+        try:
+            await self._stay_connected()
+        finally:
+            while self._pods:
+                self._drop(self._pods.popitem()[1])
+
+    async def _stay_connected(self) -> None:
         backoff = Backoff(_FIRST_RETRY, _LAST_RETRY)
         while True:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
