@@ -174,7 +174,9 @@ def build_peer_authentication_row(document: Mapping[str, Any]) -> PeerAuthentica
         selector = _read_selector(document)
         return PeerAuthenticationRow(created=str(created or ""), selector=selector, mode="STRICT", ports=())
     spec = found.spec
-    ports = [(int(port), _inherit(mutual.mode)) for port, mutual in spec.port_level_mtls.items() if port.isdecimal()]
+    ports = [
+        (int(port), _inherit(mutual.mode)) for port, mutual in spec.port_level_mtls.items() if str(port).isdecimal()
+    ]
     return PeerAuthenticationRow(
         created=found.metadata.creation_timestamp or "",
         selector=sort_labels(spec.selector.match_labels if spec.selector is not None else {}),
@@ -200,13 +202,12 @@ def _read_selector(document: Mapping[str, Any]) -> Labels:
 
 
 def _takes_mutual_tls(labels: Mapping[str, str], spec: PodSpec) -> bool:
-    """Whether a sidecar stands before the pod; a gateway is a proxy too, but takes no mesh traffic."""
+    """Whether a sidecar stands before the pod; a proxy without an app beside it is a gateway and takes no mesh TLS."""
     if TLS_MODE_LABEL in labels:
         return labels[TLS_MODE_LABEL] == "istio"
-    return any(
-        container.name == PROXY_CONTAINER and "router" not in container.args
-        for container in (*spec.init_containers, *spec.containers)
-    )
+    names = [container.name for container in spec.containers]
+    proxies = [container.name for container in (*spec.init_containers, *spec.containers)]
+    return PROXY_CONTAINER in proxies and names != [PROXY_CONTAINER]
 
 
 def _find_workload(metadata: ObjectMeta) -> str:

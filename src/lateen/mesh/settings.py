@@ -53,17 +53,21 @@ def parse_settings(text: str) -> MeshSettings:
     if not isinstance(document, Mapping):
         return DEFAULT_SETTINGS
     default = DEFAULT_SETTINGS
-    outbound = _read(document, "outboundTrafficPolicy", dict, {})
     return MeshSettings(
         root_namespace=_read(document, "rootNamespace", str, "") or default.root_namespace,
         trust_domain=_read(document, "trustDomain", str, "") or default.trust_domain,
         trust_domain_aliases=_read_texts(document, "trustDomainAliases", ()),
         auto_mtls=_read(document, "enableAutoMtls", bool, default.auto_mtls),
-        allow_any=outbound.get("mode", "ALLOW_ANY") != "REGISTRY_ONLY",
+        allow_any=_read_allow_any(document.get("outboundTrafficPolicy")),
         connect_timeout=_read_duration(document, "connectTimeout", default.connect_timeout),
         upgrade_to_http2=_read(document, "h2UpgradePolicy", str, "UPGRADE") == "UPGRADE",
         service_export_to=_read_texts(document, "defaultServiceExportTo", default.service_export_to),
     )
+
+
+def _read_allow_any(policy: object) -> bool:
+    """Whether a policy lets everything pass; one without a mode has the enumeration's zero, REGISTRY_ONLY."""
+    return not isinstance(policy, Mapping) or policy.get("mode", 0) not in (0, "REGISTRY_ONLY")
 
 
 def _read(document: Mapping[str, Any], field: str, kind: type[T], default: T) -> T:

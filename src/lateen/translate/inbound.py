@@ -126,7 +126,7 @@ def _list_doors(db: Database, policy: PeerPolicy, ports: tuple[tuple[int, tuple[
             name=name,
             http_name=name,
             stat_prefix=f"inbound_{name}",
-            route_port=port,
+            route_port=found[0].service_port,
             operation=f"{service.host}:{found[0].service_port}/*",
         )
     return [_build_open_door(0, policy.mode), *(doors[port] for port in sorted(doors))]
