@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import msgspec
 
@@ -35,6 +36,11 @@ def _names() -> dict[str, str]:
 def get_definition(name: str) -> Schema:
     """The definition of that name, for example `io.k8s.api.core.v1.Pod`; KeyError when there is none."""
     return msgspec.json.decode(_structures()[name], type=Schema)
+
+
+def read_structure(name: str) -> dict[str, Any]:
+    """The definition of that name as plain JSON, made anew at each call; KeyError when there is none."""
+    return msgspec.json.decode(_structures()[name], type=dict[str, Any])
 
 
 def definition_names() -> frozenset[str]:
