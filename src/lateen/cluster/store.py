@@ -88,9 +88,7 @@ class Watch:
 class Store:
     """The objects of one cluster; every method runs on the event loop that `start` was called on."""
 
-    def __init__(
-        self, path: Path, *, history_events: int = HISTORY_EVENTS, history_bytes: int = HISTORY_BYTES
-    ) -> None:
+    def __init__(self, path: Path, *, history_events: int = HISTORY_EVENTS, history_bytes: int = HISTORY_BYTES) -> None:
         self._journal = Journal(path)
         self._history_events = history_events
         self._history_bytes = history_bytes
@@ -128,17 +126,22 @@ class Store:
             return self.get(key)
         return None if revision.deleted else revision
 
-    def list_objects(self, resource: str, namespace: str = "") -> list[Revision]:
-        """Committed objects by namespace and name; '' lists all namespaces and cluster-scoped objects."""
+    def list_objects(self, resource: str, namespace: str = "", *, at: int | None = None) -> list[Revision]:
+        """Committed objects by namespace and name; '' lists all namespaces and cluster-scoped objects.
+
+        `at` asks for the state at an earlier version; CompactedError when its history is gone.
+        """
         by_namespace = self._objects.get(resource, {})
-        if namespace:
-            names = by_namespace.get(namespace, {})
-            return [names[name] for name in sorted(names)]
-        return [
-            by_namespace[found][name]
-            for found in sorted(by_namespace)
-            for name in sorted(by_namespace[found])
-        ]
+        chosen = {namespace: by_namespace.get(namespace, {})} if namespace else by_namespace
+        found = {(space, name): revision for space, names in chosen.items() for name, revision in names.items()}
+        if at is not None and at < max(self.newest(resource), self.compacted):
+            for event in reversed(self.changes(resource, at)):
+                key = event.revision.key
+                if event.previous is not None and (not namespace or key.namespace == namespace):
+                    found[key.namespace, key.name] = event.previous
+                else:
+                    found.pop((key.namespace, key.name), None)
+        return [found[place] for place in sorted(found)]
 
     def resources(self) -> list[str]:
         """Resources that have objects."""
@@ -156,9 +159,7 @@ class Store:
         """Remove an object, whose last state watches will see; errors as for `put`."""
         return await self._submit(key, document, expected, deleted=True)
 
-    async def _submit(
-        self, key: Key, document: dict[str, Any], expected: int | None, *, deleted: bool
-    ) -> Revision:
+    async def _submit(self, key: Key, document: dict[str, Any], expected: int | None, *, deleted: bool) -> Revision:
         current = self.latest(key)
         if (current.version if current else None) != expected:
             raise WrongVersionError(key, current)

@@ -1,0 +1,32 @@
+"""Kinds that are accepted though nothing acts on them yet: kind -> the warning that says so.
+
+kubectl prints the warning; the object is stored as on Kubernetes, so that configuration written for a real
+cluster can be applied unchanged.
+"""
+
+from __future__ import annotations
+
+from lateen.api.kinds import Kind
+
+_WITHOUT_EFFECT = {
+    "horizontalpodautoscalers.autoscaling": "nothing is scaled automatically",
+    "ingresses.networking.k8s.io": "no ingress controller runs",
+    "limitranges": "no limits are applied",
+    "networkpolicies.networking.k8s.io": "no traffic is filtered; use AuthorizationPolicy",
+    "resourcequotas": "no quota is enforced",
+    "validatingadmissionpolicies.admissionregistration.k8s.io": "no policy is evaluated; use a webhook",
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": "no policy is evaluated; use a webhook",
+    "mutatingadmissionpolicies.admissionregistration.k8s.io": "no policy is evaluated; use a webhook",
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io": "no policy is evaluated; use a webhook",
+    "apiservices.apiregistration.k8s.io": "requests are not passed on to other API servers",
+}
+"""Built-in kinds; kinds of Istio say it themselves (`Kind.translated`)."""
+
+
+def find_effect_warning(kind: Kind) -> str | None:
+    """What to tell a user who creates such an object, None if it works."""
+    if not kind.translated:
+        return f"{kind.kind}.{kind.group} is accepted but has no effect on the mesh yet"
+    if effect := _WITHOUT_EFFECT.get(kind.qualified_name):
+        return f"{kind.kind} is accepted but has no effect on this cluster: {effect}"
+    return None
