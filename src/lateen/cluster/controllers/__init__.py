@@ -1,0 +1,1 @@
+"""What keeps derived objects true: state of the API -> actions, worked off as changes come in."""
