@@ -2,8 +2,8 @@
 
 Text under the key `mesh` of ConfigMap `istio` in the root namespace -> MeshSettings.
 
-Invariants: unreadable text gives the defaults, so that a broken edit does not take the mesh down (admission refuses it
-before); fields that translation does not read are not here, so changing them recomputes nothing.
+Invariants: what cannot be read counts as absent, field by field, so that a broken edit does not take the mesh down;
+fields that translation does not read are not here, so changing them recomputes nothing.
 Source: istio/api `mesh/v1alpha1/config.proto`; Istio's pkg/config/mesh (defaults).
 We differ: `h2UpgradePolicy` unset means UPGRADE between our own sidecars (DESIGN section 5).
 """
@@ -12,18 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import yaml
 
-from lateen.base.durations import parse_duration
-from lateen.base.errors import DataError
+from lateen.api.codec import decode
+from lateen.api.mesh_config import MeshConfig
 from lateen.base.names import CLUSTER_DOMAIN, TRUST_DOMAIN
 
 ROOT_NAMESPACE = "istio-system"  # where `lateen up` and Istio install; MeshConfig.rootNamespace overrides it.
-
-T = TypeVar("T")
 
 
 class MeshSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,43 +43,31 @@ DEFAULT_SETTINGS = MeshSettings()
 
 
 def parse_settings(text: str) -> MeshSettings:
-    """Return the settings in the YAML text of a MeshConfig; fields of a wrong type count as absent."""
+    """Return the settings in the YAML text of a MeshConfig."""
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError:
         return DEFAULT_SETTINGS
     if not isinstance(document, Mapping):
         return DEFAULT_SETTINGS
-    default = DEFAULT_SETTINGS
+    config = _decode_readable(document)
     return MeshSettings(
-        root_namespace=_read(document, "rootNamespace", str, "") or default.root_namespace,
-        trust_domain=_read(document, "trustDomain", str, "") or default.trust_domain,
-        trust_domain_aliases=_read_texts(document, "trustDomainAliases", ()),
-        auto_mtls=_read(document, "enableAutoMtls", bool, default.auto_mtls),
-        allow_any=_read_allow_any(document.get("outboundTrafficPolicy")),
-        connect_timeout=_read_duration(document, "connectTimeout", default.connect_timeout),
-        upgrade_to_http2=_read(document, "h2UpgradePolicy", str, "UPGRADE") == "UPGRADE",
-        service_export_to=_read_texts(document, "defaultServiceExportTo", default.service_export_to),
+        root_namespace=config.root_namespace or ROOT_NAMESPACE,
+        trust_domain=config.trust_domain or TRUST_DOMAIN,
+        trust_domain_aliases=config.trust_domain_aliases,
+        auto_mtls=config.enable_auto_mtls,
+        allow_any=config.outbound_traffic_policy.mode != "REGISTRY_ONLY",
+        connect_timeout=config.connect_timeout,
+        upgrade_to_http2="h2UpgradePolicy" not in document or config.h2_upgrade_policy == "UPGRADE",
+        service_export_to=config.default_service_export_to or ("*",),
     )
 
 
-def _read_allow_any(policy: object) -> bool:
-    """Whether a policy lets everything pass; one without a mode has the enumeration's zero, REGISTRY_ONLY."""
-    return not isinstance(policy, Mapping) or policy.get("mode", 0) not in (0, "REGISTRY_ONLY")
-
-
-def _read(document: Mapping[str, Any], field: str, kind: type[T], default: T) -> T:
-    value = document.get(field)
-    return value if isinstance(value, kind) else default
-
-
-def _read_texts(document: Mapping[str, Any], field: str, default: tuple[str, ...]) -> tuple[str, ...]:
-    values = document.get(field)
-    return tuple(str(value) for value in values) if isinstance(values, list) and values else default
-
-
-def _read_duration(document: Mapping[str, Any], field: str, default: timedelta) -> timedelta:
-    try:
-        return parse_duration(_read(document, field, str, ""))
-    except DataError:
-        return default
+def _decode_readable(document: Mapping[str, Any]) -> MeshConfig:
+    """Return the configuration without the fields that cannot be read."""
+    decoded = decode(document, MeshConfig)
+    if decoded.value is not None:
+        return decoded.value
+    broken = {error.path.partition(".")[0].partition("[")[0] for error in decoded.errors}
+    readable = {field: value for field, value in document.items() if field not in broken}
+    return decode(readable, MeshConfig).value or MeshConfig()
