@@ -19,7 +19,7 @@ from lateen.base.errors import DataError
 
 Step = Callable[[Any], Iterator[Any]]
 
-_NAME = re.compile(r"(?:\\.|[^\s.\[\]{}'\"(),\\])+")
+_NAME = re.compile(r"(?:\\.|[^\s.\[\]{}'\"(),\\=<>!?])+")
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(\d+))?")
 _FILTER = re.compile(r"(?P<left>.+?)\s*(?P<operator>==|!=|<=|>=|<|>)\s*(?P<right>.+)", re.DOTALL)
 

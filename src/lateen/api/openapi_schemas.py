@@ -113,7 +113,7 @@ class SchemaCollector:
             del result["x-kubernetes-int-or-string"]
             result |= self._either("integer", "string") | {"format": "int-or-string"}
         if node.get("format") == "quantity":
-            del result["format"]
+            del result["format"], result["type"]
             result |= self._either("string", "number")
         return result
 
