@@ -161,9 +161,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
-        raise UnavailableError(
-            f"cannot open {path}: {error}", fix="choose a writable state directory"
-        ) from error
+        raise UnavailableError(f"cannot open {path}: {error}", fix="choose a writable state directory") from error
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -172,9 +170,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         connection.close()
         if "locked" in str(error):
-            raise ConflictError(
-                f"{path} is in use by another process", fix="stop the cluster that uses it"
-            ) from error
+            raise ConflictError(f"{path} is in use by another process", fix="stop the cluster that uses it") from error
         raise UnavailableError(f"cannot use {path}: {error}") from error
     except sqlite3.DatabaseError as error:
         connection.close()

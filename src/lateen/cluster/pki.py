@@ -108,9 +108,7 @@ def write_kubeconfig(path: Path, *, server: str, ca_pem: bytes, token: str, user
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [
-            {"name": "lateen", "cluster": {"server": server, "certificate-authority-data": authority}}
-        ],
+        "clusters": [{"name": "lateen", "cluster": {"server": server, "certificate-authority-data": authority}}],
         "users": [{"name": user, "user": {"token": token}}],
         "contexts": [{"name": "lateen", "context": {"cluster": "lateen", "user": user}}],
         "current-context": "lateen",
@@ -161,9 +159,7 @@ def _renew_serving(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     write_private(path, certificate.public_bytes(serialization.Encoding.PEM))

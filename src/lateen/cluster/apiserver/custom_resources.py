@@ -42,6 +42,14 @@ class CustomResources:
         """The schema of a custom kind in one version, None if it keeps whatever it is given."""
         return self._schemas.get((kind.qualified_name, version))
 
+    def find_source(self, kind: Kind, version: str) -> Document | None:
+        """The `openAPIV3Schema` of a custom kind as its definition has it."""
+        definition = self._definitions.get(kind.qualified_name)
+        if definition is None:
+            return None
+        found = next(one for one in definition["spec"]["versions"] if one["name"] == version)
+        return (found.get("schema") or {}).get("openAPIV3Schema")
+
     def serve(self, definition: Document) -> None:
         """Serve what a stored definition says, if its names were accepted."""
         name = definition["metadata"]["name"]

@@ -1,50 +1,79 @@
-"""The server's OpenAPI documents: registry and CRDs -> `/openapi/v2`, `/openapi/v3` and one document per group version.
+"""The server's OpenAPI documents: the served kinds -> `/openapi/v2`, `/openapi/v3` and one document per group version.
 
-They are built when first asked for and kept until the served kinds change. Clients ask
-`/openapi/v3/...?hash=H` with the hash of the index and may cache the answer for ever. Source: the
-Kubernetes page "The Kubernetes API", section OpenAPI.
+`lateen.api.openapi` builds them, in a thread, when somebody first asks; they are kept gzipped until the served kinds
+change. A document asked for with the hash that the index gave may be cached for ever. Source: the Kubernetes page "The
+Kubernetes API", section OpenAPI.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import web
 
 from lateen.api.kinds import Kind
+from lateen.api.openapi import OpenApi, Published
+from lateen.cluster.apiserver.custom_resources import CustomResources
 from lateen.cluster.apiserver.negotiation import JSON
 from lateen.cluster.apiserver.request import Request
 from lateen.cluster.apiserver.resource import Catalogue
-from lateen.cluster.apiserver.response import respond_large
+from lateen.cluster.apiserver.response import respond, respond_value
 from lateen.cluster.apiserver.status import no_such_path, not_acceptable
 
-_SPEC_TYPES = frozenset({JSON, "*/*", "application/*", "application/com.github.proto-openapi.spec.v2@v1.0+json"})
+_OFFERED = frozenset({JSON, "*/*", "application/*", "application/com.github.proto-openapi.spec.v2@v1.0+json"})
 
 
-class OpenApi:
-    """Answers `/openapi` for the resources of a catalogue."""
+class OpenApiPaths:
+    """Answers `/openapi` for the kinds that are served at the moment."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, custom: CustomResources) -> None:
         self._catalogue = catalogue
-        self._kinds: tuple[Kind, ...] = ()
-        self._documents: dict[str, bytes | None] = {}
+        self._custom = custom
+        self._generation = -1
+        self._documents = OpenApi((), self._find_schema)
 
-    async def get(self, request: Request) -> web.Response:
-        """One document; StatusError 404 or 406."""
+    async def answer(self, request: Request, parts: list[str]) -> web.Response:
+        """One document, `parts` being the path behind `/openapi`; StatusError 404 or 406."""
         accept = request.http.headers.get("Accept") or JSON
-        offered = {entry.partition(";")[0].strip() for entry in accept.split(",")}
-        if not offered & _SPEC_TYPES:
+        if not _OFFERED & {entry.partition(";")[0].strip() for entry in accept.split(",")}:
             raise not_acceptable((JSON,))
-        kinds = self._catalogue.registry.all()
-        if kinds != self._kinds:
-            self._kinds, self._documents = kinds, {}
-        path = request.target.path.rstrip("/")
-        if path not in self._documents:
-            self._documents[path] = await asyncio.to_thread(self._build, path)
-        body = self._documents[path]
-        if body is None:
+        if self._generation != self._catalogue.generation:
+            self._generation = self._catalogue.generation
+            self._documents = OpenApi(self._catalogue.registry.all(), self._find_schema)
+        documents = self._documents
+        if parts == ["v3"]:
+            return respond_value(request, await asyncio.to_thread(documents.index))
+        published = await asyncio.to_thread(_find, documents, parts)
+        if published is None:
             raise no_such_path()
-        return await respond_large(request, body, JSON)
+        return _respond(request, published)
 
-    def _build(self, path: str) -> bytes | None:
-        return None
+    def _find_schema(self, kind: Kind, version: str) -> Mapping[str, Any] | None:
+        return self._custom.find_source(kind, version)
+
+
+def _find(documents: OpenApi, parts: list[str]) -> Published | None:
+    match parts:
+        case ["v2"]:
+            return documents.v2()
+        case ["v3", *path]:
+            return documents.find_v3("/".join(path))
+    return None
+
+
+def _respond(request: Request, published: Published) -> web.Response:
+    tag = f'"{published.etag}"'
+    headers = {"ETag": tag, "Vary": "Accept-Encoding, Accept"}
+    if request.query.get("hash") == published.etag:
+        headers["Cache-Control"] = "public, immutable"
+    if request.http.headers.get("If-None-Match") == tag:
+        return web.Response(status=304, headers=headers)
+    if "gzip" in request.http.headers.get("Accept-Encoding", ""):
+        response = respond(request, published.gzipped)
+        headers["Content-Encoding"] = "gzip"
+    else:
+        response = respond(request, published.body)
+    response.headers.update(headers)
+    return response

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from lateen.cluster.apiserver.discovery import Discovery
 from lateen.cluster.apiserver.negotiation import JSON, accepts_aggregated_discovery
-from lateen.cluster.apiserver.openapi import OpenApi
+from lateen.cluster.apiserver.openapi import OpenApiPaths
 from lateen.cluster.apiserver.request import Request
 from lateen.cluster.apiserver.response import respond, respond_large, respond_value
 from lateen.cluster.apiserver.status import StatusError, no_such_path
@@ -41,7 +41,7 @@ _HEALTH = ("healthz", "livez", "readyz")
 class Paths:
     """Answers requests that name no resource."""
 
-    def __init__(self, discovery: Discovery, openapi: OpenApi) -> None:
+    def __init__(self, discovery: Discovery, openapi: OpenApiPaths) -> None:
         self._discovery = discovery
         self._openapi = openapi
 
@@ -57,8 +57,8 @@ class Paths:
                 return respond_value(request, VERSION)
             case [health, *_] if health in _HEALTH:
                 return respond(request, b"ok", media_type="text/plain")
-            case ["openapi", *_]:
-                return await self._openapi.get(request)
+            case ["openapi", *rest]:
+                return await self._openapi.answer(request, rest)
             case ["api" | "apis"]:
                 return await self._answer_root(request, core=parts == ["api"])
             case []:

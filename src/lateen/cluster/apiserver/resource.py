@@ -81,6 +81,7 @@ class Catalogue:
         self.registry = registry
         self._find_custom_schema = find_custom_schema
         self._resources: dict[tuple[str, str, str], Resource | None] = {}
+        self.generation = 0
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         """The resource behind `/apis/group/version/plural`."""
@@ -105,3 +106,4 @@ class Catalogue:
     def forget(self) -> None:
         """The registry changed: find everything anew."""
         self._resources.clear()
+        self.generation += 1

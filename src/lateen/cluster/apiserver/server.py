@@ -31,7 +31,7 @@ from lateen.cluster.apiserver.deleting import Deleter
 from lateen.cluster.apiserver.discovery import Discovery
 from lateen.cluster.apiserver.dispatch import SUBRESOURCES, Dispatcher, Handlers
 from lateen.cluster.apiserver.hooks import Hook, NamespaceHook, WebhookConfigurationHook
-from lateen.cluster.apiserver.openapi import OpenApi
+from lateen.cluster.apiserver.openapi import OpenApiPaths
 from lateen.cluster.apiserver.paths import Paths
 from lateen.cluster.apiserver.pod_io import PodIO
 from lateen.cluster.apiserver.reading import Reader
@@ -88,7 +88,7 @@ class ApiServer:
         deleter = Deleter(store, admission, self._hooks)
         self._subresources = Subresources(store, writer, deleter, self.issuer)
         handlers = Handlers(
-            paths=Paths(Discovery(self.registry, SUBRESOURCES), OpenApi(self._catalogue)),
+            paths=Paths(Discovery(self.registry, SUBRESOURCES), OpenApiPaths(self._catalogue, custom)),
             reader=reader,
             watcher=self._watcher,
             writer=writer,
