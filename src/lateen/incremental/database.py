@@ -10,11 +10,11 @@ may not commit.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from lateen.incremental.cells import NOTHING, Call, Cell, Cells, Colour, Keys, Lookup, Row
-from lateen.incremental.evaluation import Counts, Evaluation
+from lateen.incremental.evaluation import Counts, Evaluation, Interrupted
 from lateen.incremental.inputs import Change, Index, Table, build_postings, find_changed_inputs
 from lateen.incremental.provenance import find_candidates
 
@@ -87,7 +87,26 @@ class Database:
             return node.value
         if evaluation is not None:
             return evaluation.evaluate(call)
-        evaluation = self._evaluation = Evaluation(self, self._cells)
+        return self._evaluate(Evaluation(self, self._cells), call)
+
+    def advance(self, call: Call, is_over: Callable[[], bool]) -> bool:
+        """Work towards the value of the call until `is_over()`; whether it is there, for `ask` at no cost.
+
+        Every function that ended keeps its value, so repeated calls come to an end: each runs at least one.
+        Raises what `ask` raises.
+        """
+        self._refuse_inside_query("advance")
+        try:
+            self._evaluate(Evaluation(self, self._cells, is_over), call)
+        except Interrupted:
+            return False
+        return True
+
+    def _evaluate(self, evaluation: Evaluation, call: Call) -> Any:
+        node = self._cells.find(call)
+        if node is not None and node.colour is Colour.CLEAN and node.value is not NOTHING:
+            return node.value
+        self._evaluation = evaluation
         try:
             return evaluation.drive(call)
         finally:

@@ -16,7 +16,7 @@ caught the error, so the outcome does not depend on which call was asked first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lateen.incremental.cells import NOTHING, Call, Cell, Cells, Colour
@@ -45,6 +45,10 @@ class _TooDeep(BaseException):
         self.call = call
 
 
+class Interrupted(BaseException):
+    """Ends an evaluation whose time is over; not an Exception, so that no query's own handler stops it."""
+
+
 class Frame:
     """A call whose function is running, with what it read so far."""
 
@@ -64,12 +68,14 @@ class _Failure(NamedTuple):
 class Evaluation:
     """One outermost `ask`: no input changes while it lasts."""
 
-    def __init__(self, db: Database, cells: Cells) -> None:
+    def __init__(self, db: Database, cells: Cells, is_over: Callable[[], bool] | None = None) -> None:
+        """With `is_over` the evaluation ends by `Interrupted` between two functions, never before the first."""
         self.frame: Frame | None = None
         self.recomputed = 0
         self.verified = 0
         self._db = db
         self._cells = cells
+        self._is_over = is_over
         self._chain: dict[Call, int] = {}  # calls in progress -> depth, outermost first
         self._nested = 0
         self._failures: dict[Call, _Failure] = {}
@@ -157,6 +163,8 @@ class Evaluation:
             raise CycleError(_rotate([*self._chain][self._chain[call] :]))
         if self._nested >= _NESTING:
             raise _TooDeep(call)
+        if self._is_over is not None and self.recomputed and self._is_over():
+            raise Interrupted
         caller, frame = self.frame, Frame(len(self._chain))
         self.frame = frame
         self._chain[call] = frame.depth
