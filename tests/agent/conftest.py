@@ -50,6 +50,7 @@ class Discovery:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         self._server: grpc.aio.Server | None = None
+        self._next: CertificateAuthority = self.authority
 
     @property
     def issued(self) -> float:
@@ -76,17 +77,19 @@ class Discovery:
             await self._server.stop(None)
             self._server = None
 
-    async def rotate_root(self) -> CertificateAuthority:
-        """Sign with a new root from now on; the bundle holds both."""
-        old = self.authority
-        new = create_authority(now=datetime.now(UTC))
+    def add_root(self) -> bytes:
+        """Make a root that is to sign later; return the bundle that holds both."""
+        self._next = create_authority(now=datetime.now(UTC))
+        return self.authority.roots_pem + self._next.roots_pem
+
+    def sign_with_new_root(self) -> None:
+        """Sign with it from now on; the bundle holds both."""
         self.authority = load_authority(
-            new.certificate_pem,
-            new.key_pem,
-            roots_pem=new.roots_pem + old.roots_pem,
+            self._next.certificate_pem,
+            self._next.key_pem,
+            roots_pem=self._next.roots_pem + self.authority.roots_pem,
             now=datetime.now(UTC),
         )
-        return old
 
     async def _review(self, document):
         """Tokens here read `<namespace>/<account>`."""
@@ -226,6 +229,16 @@ class Agent:
         self.log = node.folder / "agent.log"
         self._process: asyncio.subprocess.Process | None = None
 
+    async def __aenter__(self) -> Agent:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        code, log = await self.stop(), self.log.read_text()
+        assert code == 0, log
+        assert "Traceback" not in log, log
+        assert "PRIVATE" not in log
+
     async def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -263,13 +276,8 @@ async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
 
 @pytest.fixture
 async def agent(node: Node, discovery: Discovery) -> AsyncIterator[Agent]:
-    agent = Agent(node, discovery)
-    await agent.start()
-    yield agent
-    assert await agent.stop() == 0, agent.log.read_text()
-    log = agent.log.read_text()
-    assert "Traceback" not in log, log
-    assert "PRIVATE" not in log
+    async with Agent(node, discovery) as agent:
+        yield agent
 
 
 async def wait_issued(discovery: Discovery, count: int) -> None:

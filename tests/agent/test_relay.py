@@ -124,7 +124,8 @@ async def test_a_stream_ends_with_discovery_and_the_next_one_waits_for_its_retur
 async def test_a_discovery_with_another_root_is_not_spoken_to_until_the_root_file_says_so(agent, node, discovery):
     pod = await node.add_pod("web")
     await discovery.stop()
-    await discovery.rotate_root()
+    discovery.add_root()
+    discovery.sign_with_new_root()
     await discovery.start()
     async with pod.channel() as channel:
         call = channel.stream_stream(ADS_DELTA)()

@@ -118,7 +118,8 @@ async def test_a_changed_root_file_reaches_the_proxy_without_a_new_certificate(a
     async with delta_stream(pod) as stream:
         await stream.ask("default", "ROOTCA")
         before = await stream.read()
-        await discovery.rotate_root()
+        discovery.add_root()
+        discovery.sign_with_new_root()
         pod.write_roots(discovery.authority.roots_pem)
         after = await stream.read()
         assert set(after.resources) == {"ROOTCA"}

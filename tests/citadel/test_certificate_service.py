@@ -97,9 +97,7 @@ async def test_the_identity_is_the_tokens_whatever_the_csr_says():
         chain = await citadel.create(make_csr(), seconds=3600)
         leaf = x509.load_pem_x509_certificate(chain[0])
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        assert names.get_values_for_type(x509.UniformResourceIdentifier) == [
-            "spiffe://cluster.local/ns/shop/sa/web"
-        ]
+        assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://cluster.local/ns/shop/sa/web"]
         assert chain[-1] == AUTHORITY.roots_pem
         left = leaf.not_valid_after_utc - datetime.now(UTC)
         assert timedelta(minutes=59) < left <= timedelta(hours=1)

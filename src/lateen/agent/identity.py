@@ -105,6 +105,7 @@ class WorkloadIdentity:
         key = generate_key()
         token = await asyncio.to_thread(_read_text, self._token_file)
         self._requests.add()
+        log.debug("asking for a certificate", identity=self._identity)
         chain = await self._issuer.create_certificate(build_csr(key, self._identity), token, self._lifetime)
         leaf = _check_leaf(chain, key, self._identity)
         # The last element is the authority's roots, of use in the trust bundle only.

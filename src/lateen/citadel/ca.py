@@ -91,9 +91,7 @@ class CertificateAuthority:
         leaf = self._issue(subject_key, names, now, lifetime)
         return self._chain(leaf)
 
-    def issue_serving(
-        self, names: Sequence[str], *, now: datetime, lifetime: timedelta = DEFAULT_LIFETIME
-    ) -> KeyPair:
+    def issue_serving(self, names: Sequence[str], *, now: datetime, lifetime: timedelta = DEFAULT_LIFETIME) -> KeyPair:
         """Return a new key with a certificate for DNS names and IP addresses: for our own servers."""
         key = generate_key()
         general = [_build_general_name(name) for name in names]
@@ -153,9 +151,7 @@ def create_authority(*, now: datetime, organization: str = TRUST_DOMAIN) -> Cert
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return CertificateAuthority(
-        key, certificate, roots_pem=certificate.public_bytes(serialization.Encoding.PEM)
-    )
+    return CertificateAuthority(key, certificate, roots_pem=certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def load_authority(

@@ -62,9 +62,7 @@ class CertificateService:
         count = metrics.counter
         self._requests = count("citadel_server_csr_count", "CSRs received.")
         self._issued = count("citadel_server_success_cert_issuance_count", "Certificates issued.")
-        self._unauthenticated = count(
-            "citadel_server_authentication_failure_count", "Callers not authenticated."
-        )
+        self._unauthenticated = count("citadel_server_authentication_failure_count", "Callers not authenticated.")
         self._unreadable = count("citadel_server_csr_parsing_err_count", "CSRs that cannot be signed.")
         self._unsigned = count("citadel_server_csr_sign_err_count", "CSRs refused while signing.")
 

@@ -71,9 +71,7 @@ class TokenReviewer:
 def read_review(status: Document) -> TokenIdentity:
     """Return the identity in a TokenReview's status; raises `UnauthenticatedError`."""
     if status.get("authenticated") is not True:
-        raise UnauthenticatedError(
-            f"the token is not valid: {status.get('error') or 'the API server refuses it'}"
-        )
+        raise UnauthenticatedError(f"the token is not valid: {status.get('error') or 'the API server refuses it'}")
     if AUDIENCE not in (status.get("audiences") or []):
         raise UnauthenticatedError(f"the token is not for the audience {AUDIENCE}")
     user = status.get("user") or {}
