@@ -38,8 +38,7 @@ def test_every_kind_of_the_samples_is_served(registry: Registry, folder: str) ->
     unknown = {
         (file, document["apiVersion"], document["kind"])
         for file, document in documents
-        if registry.find_document(document) is None
-        and (document["apiVersion"], document["kind"]) not in NOT_KUBERNETES
+        if registry.find_document(document) is None and (document["apiVersion"], document["kind"]) not in NOT_KUBERNETES
     }
     assert unknown == set()
 
@@ -66,9 +65,7 @@ def test_every_kind_of_the_samples_is_served(registry: Registry, folder: str) ->
         ("gtw", "gateways.gateway.networking.k8s.io"),
     ],
 )
-def test_a_word_of_the_command_line_names_the_kind_kubectl_means(
-    registry: Registry, word: str, expected: str
-) -> None:
+def test_a_word_of_the_command_line_names_the_kind_kubectl_means(registry: Registry, word: str, expected: str) -> None:
     kind = registry.resolve(word)
     assert kind is not None
     assert kind.qualified_name == expected

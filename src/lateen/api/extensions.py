@@ -94,7 +94,7 @@ class WasmPlugin(ProtoView, frozen=True, kw_only=True):
     """A WasmPlugin."""
 
     metadata: ObjectMeta = ObjectMeta()
-    spec: WasmPluginSpec = WasmPluginSpec()
+    spec: Required[WasmPluginSpec] = WasmPluginSpec()
     status: IstioStatus = IstioStatus()
 
 
@@ -155,5 +155,5 @@ class TrafficExtension(ProtoView, frozen=True, kw_only=True):
     """A TrafficExtension."""
 
     metadata: ObjectMeta = ObjectMeta()
-    spec: TrafficExtensionSpec = TrafficExtensionSpec()
+    spec: Required[TrafficExtensionSpec] = TrafficExtensionSpec()
     status: IstioStatus = IstioStatus()

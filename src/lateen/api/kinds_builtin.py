@@ -139,9 +139,7 @@ _ACCESS = (
         namespaced=False,
         verbs=_REVIEW_VERBS,
     ),
-    _build(
-        _AUTHORIZATION, "SubjectAccessReview", "subjectaccessreviews", namespaced=False, verbs=_REVIEW_VERBS
-    ),
+    _build(_AUTHORIZATION, "SubjectAccessReview", "subjectaccessreviews", namespaced=False, verbs=_REVIEW_VERBS),
     _build(_RBAC, "ClusterRoleBinding", "clusterrolebindings", namespaced=False),
     _build(_RBAC, "ClusterRole", "clusterroles", namespaced=False),
     _build(_RBAC, "RoleBinding", "rolebindings"),
@@ -167,9 +165,7 @@ _CLUSTER = (
     _build("storage.k8s.io", "CSINode", "csinodes", namespaced=False),
     _build("storage.k8s.io", "CSIStorageCapacity", "csistoragecapacities"),
     _build("storage.k8s.io", "StorageClass", "storageclasses", "sc", namespaced=False),
-    _build(
-        "storage.k8s.io", "VolumeAttachment", "volumeattachments", namespaced=False, subresources="status"
-    ),
+    _build("storage.k8s.io", "VolumeAttachment", "volumeattachments", namespaced=False, subresources="status"),
     _build("scheduling.k8s.io", "PriorityClass", "priorityclasses", "pc", namespaced=False),
     _build("coordination.k8s.io", "Lease", "leases"),
     _build("node.k8s.io", "RuntimeClass", "runtimeclasses", namespaced=False),

@@ -101,9 +101,7 @@ ISTIO: tuple[Kind, ...] = (
         columns=(_column("Mode", ".spec.mtls.mode"), AGE),
     ),
     _build(SECURITY, "RequestAuthentication", "requestauthentications", ("ra",), versions=("v1", "v1beta1")),
-    _build(
-        TELEMETRY, "Telemetry", "telemetries", ("telemetry",), versions=("v1", "v1alpha1"), columns=(AGE,)
-    ),
+    _build(TELEMETRY, "Telemetry", "telemetries", ("telemetry",), versions=("v1", "v1alpha1"), columns=(AGE,)),
     _build(EXTENSIONS, "TrafficExtension", "trafficextensions", versions=("v1alpha1",), columns=(AGE,)),
     _build(EXTENSIONS, "WasmPlugin", "wasmplugins", versions=("v1alpha1",), columns=(AGE,)),
 )

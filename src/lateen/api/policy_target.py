@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from lateen.api.view import ProtoView, Required
 
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 LabelValue = Annotated[str, Meta(max_length=63)]
 
 
@@ -70,9 +71,9 @@ class IstioCondition(ProtoView, frozen=True, kw_only=True):
     """What is observed."""
     status: str = ""
     """True, False or Unknown."""
-    last_probe_time: str = ""
+    last_probe_time: Time = ""
     """When it was last looked at."""
-    last_transition_time: str = ""
+    last_transition_time: Time = ""
     """When the status last changed."""
     reason: str = ""
     """One word of why."""

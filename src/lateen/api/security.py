@@ -215,8 +215,6 @@ class ExtensionProviderReference(ProtoView, frozen=True, kw_only=True):
 class AuthorizationPolicySpec(ProtoView, frozen=True, kw_only=True):
     """Which requests workloads admit."""
 
-    ONE_OF = (("provider",),)
-
     selector: WorkloadSelector | None = None
     """The workloads it applies to."""
     target_ref: PolicyTargetReference | None = None

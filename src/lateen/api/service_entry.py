@@ -77,5 +77,5 @@ class ServiceEntry(ProtoView, frozen=True, kw_only=True):
     """A ServiceEntry."""
 
     metadata: ObjectMeta = ObjectMeta()
-    spec: ServiceEntrySpec = ServiceEntrySpec()
+    spec: Required[ServiceEntrySpec] = ServiceEntrySpec()
     status: ServiceEntryStatus = ServiceEntryStatus()

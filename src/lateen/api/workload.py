@@ -38,7 +38,7 @@ class WorkloadEntry(ProtoView, frozen=True, kw_only=True):
     """A WorkloadEntry."""
 
     metadata: ObjectMeta = ObjectMeta()
-    spec: WorkloadEntrySpec = WorkloadEntrySpec()
+    spec: Required[WorkloadEntrySpec] = WorkloadEntrySpec()
     status: IstioStatus = IstioStatus()
 
 
@@ -140,5 +140,5 @@ class WorkloadGroup(ProtoView, frozen=True, kw_only=True):
     """A WorkloadGroup."""
 
     metadata: ObjectMeta = ObjectMeta()
-    spec: WorkloadGroupSpec = WorkloadGroupSpec()
+    spec: Required[WorkloadGroupSpec] = WorkloadGroupSpec()
     status: IstioStatus = IstioStatus()
