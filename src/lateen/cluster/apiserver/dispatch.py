@@ -29,7 +29,7 @@ Handler = Callable[[Request, Resource], Awaitable[web.StreamResponse]]
 
 _REVIEW_GROUPS = frozenset({"authentication.k8s.io", "authorization.k8s.io"})
 
-SUBRESOURCES = frozenset({"status", "log", "binding", "eviction", "token", "finalize"})
+SUBRESOURCES = frozenset({"status", "log", "exec", "binding", "eviction", "token", "finalize"})
 """What is implemented; discovery offers no other."""
 
 
@@ -72,6 +72,7 @@ class Dispatcher:
         self._subresources: dict[str, dict[str, Handler]] = {
             "status": status,
             "pods/log": {"get": special.read_log},
+            "pods/exec": {"get": special.exec, "create": special.exec},
             "pods/binding": {"create": special.bind},
             "pods/eviction": {"create": special.evict},
             "serviceaccounts/token": {"create": special.issue_token},
@@ -108,7 +109,7 @@ class Dispatcher:
             return self._reviews.create
         if target.subresource:
             found = self._find_subresource(resource, target.subresource)
-        elif target.verb in kind.verbs:
+        elif target.verb in kind.verbs and not (target.verb == "create" and target.name):
             found = self._verbs
         else:
             found = {}

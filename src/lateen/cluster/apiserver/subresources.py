@@ -1,4 +1,4 @@
-"""Subresources with behaviour of their own: pods/binding, pods/eviction, pods/log, serviceaccounts/token, finalize.
+"""Subresources with behaviour of their own: pods/{binding,eviction,log,exec}, tokens, finalize.
 
 `/status` is not here: it is a write like any other (writing.py). Source: Kubernetes API reference of each.
 """
@@ -29,6 +29,7 @@ from lateen.cluster.apiserver.status import (
     unavailable,
 )
 from lateen.cluster.apiserver.strategy import format_time, now
+from lateen.cluster.apiserver.streaming import serve_exec
 from lateen.cluster.apiserver.tokens import API_AUDIENCE, BoundObject, TokenIssuer
 from lateen.cluster.apiserver.writing import Writer
 from lateen.cluster.revisions import Key, Revision
@@ -153,16 +154,8 @@ class Subresources:
     async def read_log(self, request: Request, resource: Resource) -> web.StreamResponse:
         """Stream the log of one container of a pod."""
         target = request.target
-        revision = self._store.get(resource.key(target.namespace, target.name))
-        if revision is None:
-            raise not_found(resource.kind, target.name)
-        pod = revision.document()
-        container = choose_container(pod, request.query.get("container", ""))
-        if self.pod_io is None:
-            raise unavailable("no node is connected to this API server")
-        if not pod["spec"].get("nodeName"):
-            raise bad_request(f"pod {target.name} does not have a host assigned")
-        stream = self.pod_io.logs(
+        pods, container = self._find_container(request, resource)
+        stream = pods.logs(
             target.namespace,
             target.name,
             container,
@@ -173,6 +166,25 @@ class Subresources:
             timestamps=request.flag("timestamps"),
         )
         return await _send_log(request, stream, _positive(request, resource, "limitBytes"))
+
+    async def exec(self, request: Request, resource: Resource) -> web.StreamResponse:
+        """Run a command in a container of a pod and stream it."""
+        pods, container = self._find_container(request, resource)
+        return await serve_exec(request, pods, container)
+
+    def _find_container(self, request: Request, resource: Resource) -> tuple[PodIO, str]:
+        """The node's streams and the container that a request on a pod means."""
+        target = request.target
+        revision = self._store.get(resource.key(target.namespace, target.name))
+        if revision is None:
+            raise not_found(resource.kind, target.name)
+        pod = revision.document()
+        container = choose_container(pod, request.query.get("container", ""))
+        if self.pod_io is None:
+            raise unavailable("no node is connected to this API server")
+        if not pod["spec"].get("nodeName"):
+            raise bad_request(f"pod {target.name} does not have a host assigned")
+        return self.pod_io, container
 
 
 def _bind_node(revision: Revision | None) -> BoundObject | None:
