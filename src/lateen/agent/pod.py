@@ -23,10 +23,11 @@ from lateen.agent.sds import SecretService
 from lateen.agent.secrets import SecretStore
 from lateen.agent.status import ConnectPod, StatusServer
 from lateen.agent.upstream import Upstream
-from lateen.base.errors import UnavailableError
+from lateen.base.errors import ConflictError, UnavailableError
 from lateen.base.spiffe import workload_identity
 from lateen.runtime.agent_control import AddPod
 from lateen.runtime.clock import Clock, SystemClock
+from lateen.runtime.grpc import build_server, listen_unix
 from lateen.runtime.logging import get_logger
 from lateen.runtime.metrics import Metrics
 from lateen.runtime.tasks import TaskSet
@@ -87,31 +88,19 @@ class PodAgent:
     async def _serve_socket(self, path: Path) -> grpc.aio.Server:
         if len(os.fsencode(path)) > _LONGEST_PATH_BYTES:
             raise UnavailableError(f"{path} is longer than the {_LONGEST_PATH_BYTES} bytes of a socket's path")
-        server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", -1),
-                ("grpc.max_send_message_length", -1),
-                # Envoy pings every 30 s also when nothing flows; gRPC's default calls that abuse.
-                ("grpc.http2.min_ping_interval_without_data_ms", 5000),
-                ("grpc.http2.max_ping_strikes", 0),
-                ("grpc.so_reuseport", 0),
-            ]
-        )
-        server.add_generic_rpc_handlers((self._relay.build_handler(), self._secrets.build_handler()))
-        _bind(server, path)
+        server = build_server((self._relay.build_handler(), self._secrets.build_handler()))
+        try:
+            _bind(server, path)
+        except (OSError, ConflictError) as error:
+            raise UnavailableError(f"{path} cannot be served: {error}") from error
         await server.start()
         return server
 
 
 def _bind(server: grpc.aio.Server, path: Path) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        path.parent.chmod(0o700)
-        path.unlink(missing_ok=True)
-        server.add_insecure_port(f"unix:{path}")
-        path.chmod(0o600)
-    except (OSError, RuntimeError) as error:
-        raise UnavailableError(f"{path} cannot be served: {error}") from error
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.parent.chmod(0o700)
+    listen_unix(server, path)
 
 
 async def close_all(agents: list[PodAgent]) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 import grpc
 
 from lateen.agent.node_field import DELTA_NODE_FIELD, STATE_NODE_FIELD, NodeStamp
-from lateen.agent.upstream import Stream, Upstream
+from lateen.agent.upstream import Upstream
 from lateen.base.errors import DataError, UnavailableError
 from lateen.runtime.agent_control import AddPod
+from lateen.runtime.grpc import Stream
 from lateen.runtime.logging import get_logger
 from lateen.xds.messages import ADS_SERVICE, DELTA_METHOD, STATE_METHOD
 

@@ -21,6 +21,7 @@ import grpc
 from lateen.base.errors import PermissionDeniedError, UnavailableError
 from lateen.citadel import messages
 from lateen.runtime.clock import Clock, SystemClock
+from lateen.runtime.grpc import Stream, build_channel, open_stream
 from lateen.runtime.logging import get_logger
 
 log = get_logger("agent/upstream")
@@ -29,18 +30,21 @@ DISCOVERY_NAME = "istiod.istio-system.svc"
 """The name in discovery's serving certificate; `lateen.pilot` issues it."""
 
 _ROOT_CHECK = timedelta(milliseconds=500)
+_FIRST_ROOT_CHECK = timedelta(milliseconds=25)  # at a cluster's start the file comes a moment later.
 _CSR_DEADLINE_SECONDS = 10.0
 _REFUSALS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
-# The stubs demand serializers that gRPC does not: messages here are bytes.
-Channel = Any
-Stream = Any
+_RECONNECT = (
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
 
 
 class _Connection:
     """A channel and the number of calls in it; the last call of a replaced one closes it."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
         self.calls = 0
         self.replaced = asyncio.Event()
@@ -48,7 +52,7 @@ class _Connection:
     async def leave(self) -> None:
         self.calls -= 1
         if self.replaced.is_set() and self.calls == 0:
-            await self.channel.close()
+            await self.channel.close(None)
 
 
 class Upstream:
@@ -79,16 +83,16 @@ class Upstream:
                 if roots and roots != self._roots:
                     self._roots = roots
                     await self._replace(self._build_channel(roots))
-                await self._clock.sleep(_ROOT_CHECK)
+                await self._clock.sleep(_ROOT_CHECK if self._roots else _FIRST_ROOT_CHECK)
         finally:
             if self._connection is not None:
-                await self._connection.channel.close()
+                await self._connection.channel.close(None)
 
     @asynccontextmanager
     async def open_stream(self, method: str, token: str) -> AsyncIterator[Stream]:
         """Open a stream as soon as discovery is there; its messages are bytes."""
         async with self._use_ready() as channel:
-            call: Stream = channel.stream_stream(method)(metadata=_bearer(token))
+            call = open_stream(channel, method, _bearer(token))
             try:
                 yield call
             finally:
@@ -99,7 +103,7 @@ class Upstream:
         request = messages.build_request(csr_pem.decode(), max(1, round(lifetime.total_seconds())))
         try:
             async with asyncio.timeout(_CSR_DEADLINE_SECONDS), self._use_ready() as channel:
-                call = channel.unary_unary(messages.METHOD)
+                call: Any = channel.unary_unary(messages.METHOD, None, None)
                 answer = await call(messages.encode(request), metadata=_bearer(token))
         except TimeoutError:
             raise UnavailableError(f"discovery at {self._address} does not answer") from None
@@ -109,7 +113,7 @@ class Upstream:
         return [each.encode() for each in messages.decode_response(answer).cert_chain]
 
     @asynccontextmanager
-    async def _use_ready(self) -> AsyncIterator[Channel]:
+    async def _use_ready(self) -> AsyncIterator[grpc.aio.Channel]:
         connection = await self._wait_ready()
         try:
             yield connection.channel
@@ -139,7 +143,7 @@ class Upstream:
                 if not entered:
                     await connection.leave()
 
-    async def _replace(self, channel: Channel) -> None:
+    async def _replace(self, channel: grpc.aio.Channel) -> None:
         old, self._connection = self._connection, _Connection(channel)
         self._connected.set()
         log.info("trusting roots for discovery", address=self._address, renewed=old is not None)
@@ -148,18 +152,8 @@ class Upstream:
             old.calls += 1
             await old.leave()
 
-    def _build_channel(self, roots: bytes) -> Channel:
-        options: list[tuple[str, Any]] = [
-            ("grpc.ssl_target_name_override", self._name),
-            ("grpc.initial_reconnect_backoff_ms", 50),
-            ("grpc.min_reconnect_backoff_ms", 50),
-            ("grpc.max_reconnect_backoff_ms", 500),
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.enable_http_proxy", 0),
-        ]
-        credentials = grpc.ssl_channel_credentials(roots)
-        return grpc.aio.secure_channel(self._address, credentials, options=options)
+    def _build_channel(self, roots: bytes) -> grpc.aio.Channel:
+        return build_channel(self._address, roots_pem=roots, server_name=self._name, options=_RECONNECT)
 
 
 def _bearer(token: str) -> tuple[tuple[str, str], ...]:
