@@ -219,9 +219,7 @@ def _build_forward_listener(stat: str, address: str, port: int, path: str, clust
         "httpFilters": [
             {
                 "name": "envoy.filters.http.router",
-                "typedConfig": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-                },
+                "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
             }
         ],
     }
