@@ -9,7 +9,7 @@ not among the types served, on any port.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import cast
+from functools import partial
 
 from lateen.base.errors import NotFoundError
 from lateen.incremental.cells import Call
@@ -37,7 +37,12 @@ class ProxyViewer:
 
     async def ask(self, calls: Iterable[Hashable | None]) -> list[ResourceSet | Resource | None]:
         """The value of each call."""
-        return await self._pace.map(self._ask_one, calls)
-
-    def _ask_one(self, call: Hashable | None) -> ResourceSet | Resource | None:
-        return None if call is None else cast("ResourceSet | Resource | None", self._db.ask(cast("Call", call)))
+        values: list[ResourceSet | Resource | None] = []
+        for call in calls:
+            if call is None:
+                values.append(None)
+                continue
+            assert isinstance(call, Call)
+            await self._pace.finish(partial(self._db.advance, call))
+            values.append(self._db.ask(call))
+        return values

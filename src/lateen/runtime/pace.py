@@ -2,8 +2,8 @@
 
 Flow: `await pace.map(work, items)` -> results; between items the loop gets its turn as soon as the work of this
 turn, of all callers together, has taken `SLICE_SECONDS`. Invariants: results keep the order of the items; while
-turns are free nothing is suspended, so short work costs one addition an item. A single item is never
-interrupted: give it the size of a slice or less.
+turns are free nothing is suspended, so short work costs an addition. A single item of `map` is never
+interrupted: give it less than a slice; what can pause by itself goes through `finish`.
 """
 
 from __future__ import annotations
@@ -32,16 +32,29 @@ class Pace:
         """The result of `work` for each item, in order."""
         results: list[R] = []
         for item in items:
-            while self._spent >= SLICE_SECONDS:
-                self._turn.clear()
-                await self._turn.wait()
-            if not self._reset_is_due:
-                self._reset_is_due = True
-                asyncio.get_running_loop().call_soon(self._reset)
+            await self._wait_for_turn()
             started = perf_counter()
             results.append(work(item))
             self._spent += perf_counter() - started
         return results
+
+    async def finish(self, advance: Callable[[Callable[[], bool]], bool]) -> None:
+        """Call `advance(is_over)` in turn after turn until it says that it is done."""
+        is_done = False
+        while not is_done:
+            await self._wait_for_turn()
+            started = perf_counter()
+            end = started + SLICE_SECONDS - self._spent
+            is_done = advance(lambda end=end: perf_counter() >= end)  # type: ignore[misc]
+            self._spent += perf_counter() - started
+
+    async def _wait_for_turn(self) -> None:
+        while self._spent >= SLICE_SECONDS:
+            self._turn.clear()
+            await self._turn.wait()
+        if not self._reset_is_due:
+            self._reset_is_due = True
+            asyncio.get_running_loop().call_soon(self._reset)
 
     def _reset(self) -> None:
         self._spent = 0.0
