@@ -27,6 +27,8 @@ PROMETHEUS_PORT = 15090  # Envoy's own metrics.
 ENVOY_SOCKET_MARK = 1337  # the nft rules of lateen.cluster let packets with this mark out.
 ISTIO_VERSION = "1.32.0"  # the Istio whose semantics we follow; foreign control planes decide by it.
 
+# The agent is on the same machine and soon back; Envoy's own delays, 0.5 s to 30 s, would outlast it by far.
+_RECONNECT = {"retryBackOff": {"baseInterval": "0.1s", "maxInterval": "1s"}}
 SOCKET_LEVEL, SOCKET_MARK_OPTION = 1, 36  # SOL_SOCKET, SO_MARK; lateen.translate repeats the mark.
 
 
@@ -133,7 +135,7 @@ def build_bootstrap(
                 "apiType": "DELTA_GRPC",
                 "transportApiVersion": "V3",
                 "setNodeOnFirstMessageOnly": True,
-                "grpcServices": [{"envoyGrpc": {"clusterName": "xds-grpc"}}],
+                "grpcServices": [{"envoyGrpc": {"clusterName": "xds-grpc", "retryPolicy": _RECONNECT}}],
             },
             "cdsConfig": _ads_source(),
             "ldsConfig": _ads_source(),
