@@ -74,7 +74,7 @@ class EndpointSliceRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PodRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A Pod; `ports` are its containers' named ports as (name, number)."""
+    """A Pod; `ports` are its containers' named ports as (name, number), of which the first counts."""
 
     labels: Labels
     addresses: tuple[str, ...]
@@ -150,7 +150,7 @@ def build_pod_row(document: Mapping[str, Any]) -> PodRow | None:
     pod = decode(document, Pod).value
     if pod is None or pod.status.phase in {"Succeeded", "Failed"} or pod.spec.host_network:
         return None
-    containers = (*pod.spec.init_containers, *pod.spec.containers)
+    containers = (*pod.spec.containers, *pod.spec.init_containers)
     addresses = [address.ip for address in pod.status.pod_ips] or [pod.status.pod_ip]
     return PodRow(
         labels=sort_labels(pod.metadata.labels),
@@ -158,9 +158,7 @@ def build_pod_row(document: Mapping[str, Any]) -> PodRow | None:
         service_account=pod.spec.service_account_name or "default",
         workload=_find_workload(pod.metadata),
         ports=tuple(
-            sorted(
-                (port.name, port.container_port) for container in containers for port in container.ports if port.name
-            )
+            (port.name, port.container_port) for container in containers for port in container.ports if port.name
         ),
         takes_mutual_tls=_takes_mutual_tls(pod.metadata.labels, pod.spec),
     )

@@ -51,7 +51,7 @@ class Workload(msgspec.Struct, frozen=True):
     namespace: str
     labels: Labels
     ports: tuple[tuple[str, int], ...]
-    """Named container ports."""
+    """Named container ports, of which the first of a name counts."""
 
 
 class Target(msgspec.Struct, frozen=True, order=True):
@@ -124,7 +124,7 @@ def targets(
 def selected_targets(db: Database, workload: Workload) -> frozenset[Target]:
     """Return the ports to which services that select the workload send."""
     labels = dict(workload.labels)
-    named = dict(workload.ports)
+    named = dict(reversed(workload.ports))
     found = set()
     for label in workload.labels:
         for ref in db.lookup(SERVICES_BY_SELECTOR, (workload.namespace, *label)):
