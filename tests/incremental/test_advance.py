@@ -25,6 +25,22 @@ def total(db: Database) -> int:
     return sum(group(db, first) for first in range(0, 100, 10))
 
 
+@query
+def failing(db: Database, key: int) -> int:
+    raise LookupError(key)
+
+
+@query
+def tolerant(db: Database) -> int:
+    value = 0
+    for key in range(10):
+        try:
+            value += failing(db, key)
+        except LookupError:
+            value += square(db, key)
+    return value
+
+
 def run_in_slices(db: Database, functions_a_slice: int) -> int:
     """How many slices it took."""
     slices = 0
@@ -53,6 +69,15 @@ def test_a_slice_without_time_still_gets_on() -> None:
     db = Database()
     db.commit([(NUMBERS, 1, 1)])
     assert run_in_slices(db, 0) <= 111
+
+
+def test_a_slice_without_time_gets_on_past_queries_that_fail() -> None:
+    db = Database()
+    slices = 1
+    while not db.advance(tolerant.call(), lambda: True):
+        slices += 1
+    assert slices <= 11
+    assert tolerant(db) == 0
 
 
 @given(st.lists(st.dictionaries(st.integers(0, 99), st.integers(0, 9), max_size=5), max_size=4), st.integers(1, 40))

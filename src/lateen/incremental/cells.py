@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from weakref import WeakSet
+from weakref import ref
 
 if TYPE_CHECKING:
     from lateen.incremental.inputs import Index, Table
@@ -73,6 +73,10 @@ class Colour(IntEnum):
     STALE = 2  #: one of its reads changed
 
 
+#: So many dependents are kept in a tuple: most cells have one, and a set is four times as large.
+_FEW_DEPENDENTS = 4
+
+
 class Node:
     """What a store knows of one cell; `reads` is in reading order and empty for inputs."""
 
@@ -83,7 +87,7 @@ class Node:
         self.cell = cell
         self.value: Any = _initial_value(cell)
         self.reads: tuple[Cell, ...] = ()
-        self.dependents: set[Call] = set()
+        self.dependents: set[Call] | tuple[Call, ...] = ()
         self.colour = Colour.CLEAN
 
     @property
@@ -97,8 +101,24 @@ class Node:
         """An equal node for another owner."""
         node = Node(owner, self.cell)
         node.value, node.reads, node.colour = self.value, self.reads, self.colour
-        node.dependents = self.dependents.copy()
+        node.dependents = self.dependents.copy() if isinstance(self.dependents, set) else self.dependents
         return node
+
+    def link(self, call: Call) -> None:
+        """Note that the call, which did not until now, reads this cell."""
+        if isinstance(self.dependents, set):
+            self.dependents.add(call)
+        elif len(self.dependents) < _FEW_DEPENDENTS:
+            self.dependents = (*self.dependents, call)
+        else:
+            self.dependents = {*self.dependents, call}
+
+    def unlink(self, call: Call) -> None:
+        """Note that the call no longer reads this cell."""
+        if isinstance(self.dependents, set):
+            self.dependents.discard(call)
+        else:
+            self.dependents = tuple(other for other in self.dependents if other != call)
 
 
 def _initial_value(cell: Cell) -> object:
@@ -114,17 +134,16 @@ class Cells:
         self._base = base
         self._own: dict[Cell, Node | None] = {}
         self._owner = object()
-        self._forks: WeakSet[Cells] = WeakSet()
+        self._forks: list[ref[Cells]] = []
 
     def find(self, cell: Cell) -> Node | None:
         """The node of the cell, to be read only."""
-        store: Cells | None = self
-        while store is not None:
-            node = store._own.get(cell)
-            if node is not None or cell in store._own:
-                return node
+        node = self._own.get(cell)
+        store = self
+        while node is None and store._base is not None and cell not in store._own:
             store = store._base
-        return None
+            node = store._own.get(cell)
+        return node
 
     def edit(self, cell: Cell) -> Node:
         """The node of the cell, to be written; made when there is none."""
@@ -149,7 +168,7 @@ class Cells:
         """A store with the same contents, independent from now on."""
         self._owner = object()
         fork = Cells(self)
-        self._forks.add(fork)
+        self._forks.append(ref(fork, self._forks.remove))
         return fork
 
     def __iter__(self) -> Iterator[Cell]:
@@ -159,5 +178,6 @@ class Cells:
         yield from [cell for cell, node in self._own.items() if node is not None]
 
     def _leave_to_forks(self, cell: Cell, old: Node | None) -> None:
-        for fork in self._forks:
-            fork._own.setdefault(cell, old)
+        for reference in tuple(self._forks):
+            if (fork := reference()) is not None:
+                fork._own.setdefault(cell, old)

@@ -92,7 +92,7 @@ class Database:
     def advance(self, call: Call, is_over: Callable[[], bool]) -> bool:
         """Work towards the value of the call until `is_over()`; whether it is there, for `ask` at no cost.
 
-        Every function that ended keeps its value, so repeated calls come to an end: each runs at least one.
+        Every function that returned keeps its value, so repeated calls come to an end: each gets at least one more.
         Raises what `ask` raises.
         """
         self._refuse_inside_query("advance")
@@ -188,7 +188,7 @@ class Database:
         for call in dropped:
             for read in cells.edit(call).reads:
                 node = cells.edit(read)
-                node.dependents.discard(call)
+                node.unlink(call)
                 if node.is_idle:
                     cells.drop(read)
         for call in dropped:

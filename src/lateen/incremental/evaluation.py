@@ -69,10 +69,11 @@ class Evaluation:
     """One outermost `ask`: no input changes while it lasts."""
 
     def __init__(self, db: Database, cells: Cells, is_over: Callable[[], bool] | None = None) -> None:
-        """With `is_over` the evaluation ends by `Interrupted` between two functions, never before the first."""
+        """With `is_over` the evaluation ends by `Interrupted` between two functions, once it has a value to keep."""
         self.frame: Frame | None = None
         self.recomputed = 0
         self.verified = 0
+        self._got_on = False
         self._db = db
         self._cells = cells
         self._is_over = is_over
@@ -163,7 +164,7 @@ class Evaluation:
             raise CycleError(_rotate([*self._chain][self._chain[call] :]))
         if self._nested >= _NESTING:
             raise _TooDeep(call)
-        if self._is_over is not None and self.recomputed and self._is_over():
+        if self._is_over is not None and self._got_on and self._is_over():
             raise Interrupted
         caller, frame = self.frame, Frame(len(self._chain))
         self.frame = frame
@@ -204,12 +205,15 @@ class Evaluation:
         node = cells.edit(call)
         node.colour = Colour.CLEAN
         if node.reads != reads:
+            for cell in node.reads:
+                if cell not in frame.reads:
+                    cells.edit(cell).unlink(call)
             before = frozenset(node.reads)
-            for cell in before.difference(reads):
-                cells.edit(cell).dependents.discard(call)
-            for cell in frame.reads.keys() - before:
-                cells.edit(cell).dependents.add(node.cell)  # type: ignore[arg-type]
+            for cell in reads:
+                if cell not in before:
+                    cells.edit(cell).link(call)
             node.reads = reads
+        self._got_on = self._got_on or value is not NOTHING
         if value is NOTHING or not same(node.value, value):
             node.value = value
             for dependent in node.dependents:

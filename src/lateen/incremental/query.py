@@ -12,7 +12,8 @@ arguments are the key of its memo: the fewer and smaller they are, the more call
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from lateen.incremental.cells import Call
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
+
+
+#: `Call(query, args)` without the Python function that a NamedTuple is made by: calls are made all the time.
+_new_call: Callable[[tuple[object, tuple[object, ...]]], Call] = partial(tuple.__new__, Call)
 
 
 class CycleError(RuntimeError):
@@ -42,13 +47,15 @@ class Query(Generic[P, R_co]):
 
     def __call__(self, db: Database, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """The value in this database."""
-        return cast("R_co", db.ask(self.call(*args, **kwargs)))
+        if kwargs:
+            raise TypeError(f"{self.name} takes positional arguments only")
+        return cast("R_co", db.ask(_new_call((self, args))))
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call:
         """The call with these arguments, which must be positional so that a call has one spelling."""
         if kwargs:
             raise TypeError(f"{self.name} takes positional arguments only")
-        return Call(self, cast("tuple[Hashable, ...]", args))
+        return _new_call((self, args))
 
     def __repr__(self) -> str:
         return f"Query({self.name})"
