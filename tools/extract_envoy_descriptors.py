@@ -28,9 +28,7 @@ from google.protobuf.message import DecodeError
 OUTPUT = Path(__file__).parent.parent / "src/lateen/envoy/descriptors.binpb.gz"
 
 # A name field (tag 0x0a, one length byte) followed by the tag of `package`, `dependency` or a later field.
-_START = re.compile(
-    rb"\x0a[\x06-\xff]\x01?([A-Za-z0-9_./+-]{3,}?\.proto)(?=[\x12\x1a\x22\x2a\x32\x3a\x42\x62])"
-)
+_START = re.compile(rb"\x0a[\x06-\xff]\x01?([A-Za-z0-9_./+-]{3,}?\.proto)(?=[\x12\x1a\x22\x2a\x32\x3a\x42\x62])")
 _LENGTH_DELIMITED_FIELDS = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12}
 _VARINT_FIELDS = {10, 11, 14}
 _SYNTAX_OR_EDITION_FIELDS = {12, 14}

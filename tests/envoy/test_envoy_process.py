@@ -35,9 +35,7 @@ BOOTSTRAPS = {
 
 @pytest.mark.parametrize("identity", BOOTSTRAPS.values(), ids=BOOTSTRAPS.keys())
 @pytest.mark.parametrize("mark", [1337, None], ids=["marked", "unmarked"])
-async def test_bootstrap_is_accepted_by_envoy(
-    identity: ProxyIdentity, mark: int | None, tmp_path: Path
-) -> None:
+async def test_bootstrap_is_accepted_by_envoy(identity: ProxyIdentity, mark: int | None, tmp_path: Path) -> None:
     await validate(build_bootstrap(identity, "/var/run/lateen/ads.sock", mark=mark), tmp_path)
 
 
