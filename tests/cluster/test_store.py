@@ -125,6 +125,15 @@ async def test_a_watch_wakes_for_its_own_resource_only(store: Store) -> None:
     assert watch.take() == other.take() == []
 
 
+async def test_compaction_does_not_end_a_watch_that_missed_nothing(store: Store) -> None:
+    idle, behind = store.watch("secrets", 0), store.watch("configmaps", 0)
+    await store.put(key("a"), document("a"), expected=None)
+    store.compact(store.version)
+    assert idle.take() == []
+    with pytest.raises(CompactedError):
+        behind.take()
+
+
 async def test_a_second_process_cannot_open_the_same_file(store: Store, tmp_path: Path) -> None:
     await store.put(key("a"), document("a"), expected=None)
     with pytest.raises(ConflictError, match="in use"):

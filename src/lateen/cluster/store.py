@@ -235,6 +235,8 @@ class Store:
 
     def compact(self, version: int) -> None:
         """Forget the history up to a version; current states stay."""
+        version = min(version, self.version)
+        self._spare_idle_watches(version)
         superseded = []
         dropped: Counter[str] = Counter()
         while self._history and self._history[0].revision.version <= version:
@@ -247,8 +249,16 @@ class Store:
                 superseded.append(event.revision.version)
         for resource, count in dropped.items():
             del self._events[resource][:count]
-        self.compacted = max(self.compacted, min(version, self.version))
+        self.compacted = max(self.compacted, version)
         self._journal.submit(Compaction(self.compacted, superseded))
+
+    def _spare_idle_watches(self, version: int) -> None:
+        """Move watches forward that missed nothing up to a version, so that compaction does not end them."""
+        for resource, watches in self._watches.items():
+            newest = self.newest(resource)
+            for watch in watches:
+                if max(newest, self.compacted) <= watch.version < version:
+                    watch.version = version
 
     def _trim(self) -> None:
         kept, kept_bytes = len(self._history), self._kept_bytes

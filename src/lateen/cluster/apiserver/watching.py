@@ -11,7 +11,6 @@ bookmarks, streaming lists.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Iterable
@@ -98,21 +97,17 @@ class Watcher:
         seconds = request.number("timeoutSeconds") or random.randint(_SHORTEST_SECONDS, 2 * _SHORTEST_SECONDS)
         deadline = time.monotonic() + seconds
         bookmarks = request.flag("allowWatchBookmarks")
+        changed = True
         while not self._closing:
-            left = deadline - time.monotonic()
-            changed = await watch.wait(min(left, _BOOKMARK_SECONDS))
-            events = watch.take() if changed else []
+            events = watch.take()
             for start in range(0, len(events), _EVENTS_PER_WRITE):
                 if part := stream.encode_events(events[start : start + _EVENTS_PER_WRITE]):
                     await response.write(part)
-            if not changed:
-                watch.take()
-                if bookmarks:
-                    await response.write(stream.encode_bookmark(watch.version))
-                if deadline <= time.monotonic():
-                    return
-            elif len(events) > _EVENTS_PER_WRITE:
-                await asyncio.sleep(0)
+            if not changed and bookmarks:
+                await response.write(stream.encode_bookmark(watch.version))
+            if not changed and deadline <= time.monotonic():
+                return
+            changed = await watch.wait(min(deadline - time.monotonic(), _BOOKMARK_SECONDS))
 
 
 class EventStream:
