@@ -209,12 +209,20 @@ class Pod:
             yield channel
 
     async def get(self, path: str, *, method: str = "GET") -> tuple[int, str]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.status_port)
-        writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-        writer.close()
-        await writer.wait_closed()
+        answer = await self.send(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
         return int(head.split(b" ")[1]), body.decode()
+
+    async def send(self, text: str) -> bytes:
+        """What port 15020 answers to these bytes until it closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.status_port)
+        try:
+            writer.write(text.encode())
+            return await reader.read()
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 class Agent:
@@ -244,6 +252,11 @@ class Agent:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, *self._arguments, stdout=log, stderr=log
             )
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     async def kill(self) -> None:
         assert self._process is not None

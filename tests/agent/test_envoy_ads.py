@@ -1,6 +1,5 @@
 """A real Envoy with the sidecar's own bootstrap, its ADS relayed to a discovery that the test plays."""
 
-
 from agent_envoys import HCM
 
 from lateen.envoy.bootstrap import ProxyIdentity, build_bootstrap

@@ -36,6 +36,7 @@ _RENEW_AT = 0.5
 _JITTER = 0.01
 _FIRST_RETRY = timedelta(milliseconds=200)
 _LAST_RETRY = timedelta(seconds=10)
+_LEAST_DELAY = timedelta(seconds=1)  # with a clock far ahead of the authority's nothing has any time left.
 # How often the root file is looked at: the node replaces it seconds after its ConfigMap changes.
 _ROOT_CHECK = timedelta(seconds=1)
 
@@ -99,7 +100,7 @@ class WorkloadIdentity:
             backoff.reset()
             left = expires - self._clock.now()
             self._expiry.set(left.total_seconds(), resource_name="default")
-            await self._clock.sleep(left * random.uniform(_RENEW_AT - _JITTER, _RENEW_AT + _JITTER))
+            await self._clock.sleep(max(_LEAST_DELAY, left * random.uniform(_RENEW_AT - _JITTER, _RENEW_AT + _JITTER)))
 
     async def _renew(self) -> datetime:
         key = generate_key()

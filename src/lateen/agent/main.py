@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.die_with_parent:
         die_with_parent()
     os.umask(0o077)
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     configure_logging(level=arguments.log_level)
     try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from lateen.base.errors import PermissionDeniedError, UnavailableError
 from lateen.citadel import messages
@@ -110,7 +111,10 @@ class Upstream:
         except grpc.aio.AioRpcError as error:
             kind = PermissionDeniedError if error.code() in _REFUSALS else UnavailableError
             raise kind(f"discovery: {error.code().name}: {error.details()}") from error
-        return [each.encode() for each in messages.decode_response(answer).cert_chain]
+        try:
+            return [each.encode() for each in messages.decode_response(answer).cert_chain]
+        except DecodeError as error:
+            raise UnavailableError("discovery answered with something that is no certificate") from error
 
     @asynccontextmanager
     async def _use_ready(self) -> AsyncIterator[grpc.aio.Channel]:
