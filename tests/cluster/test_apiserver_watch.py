@@ -49,7 +49,7 @@ async def test_a_watch_resumes_where_another_ended(api: RunningServer) -> None:
     for name in "abc":
         await api.create(MAPS, config_map(name))
     async with api.watch(MAPS, resourceVersion=version) as events:
-        kind, first = await events.next()
+        _, first = await events.next()
     async with api.watch(MAPS, resourceVersion=first["metadata"]["resourceVersion"]) as events:
         assert [shown(await events.next()) for _ in range(2)] == [("ADDED", "b"), ("ADDED", "c")]
 

@@ -176,6 +176,7 @@ class RunningServer:
 @asynccontextmanager
 async def run_apiserver(state: Path, **options: Any) -> AsyncIterator[RunningServer]:
     """Serve from a state directory until the block ends; `options` are those of `ApiServer`."""
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
     store, pki = Store(state / "cluster.db"), open_pki(state / "pki")
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"https://127.0.0.1:{listener.getsockname()[1]}"

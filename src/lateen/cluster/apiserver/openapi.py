@@ -22,6 +22,11 @@ from lateen.cluster.apiserver.resource import Catalogue
 from lateen.cluster.apiserver.response import respond, respond_value
 from lateen.cluster.apiserver.status import no_such_path, not_acceptable
 
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+_EMPTY_DOCUMENT = b"\x0a\x032.0"
+"""A Swagger document (gnostic's `openapi_v2.Document`) that says its version and no more. kubectl reads Swagger in
+this form only, and only for a kind without an OpenAPI v3 document; it then finds no schema and asks the server."""
+
 _OFFERED = frozenset({JSON, "*/*", "application/*", "application/com.github.proto-openapi.spec.v2@v1.0+json"})
 
 
@@ -37,7 +42,10 @@ class OpenApiPaths:
     async def answer(self, request: Request, parts: list[str]) -> web.Response:
         """One document, `parts` being the path behind `/openapi`; StatusError 404 or 406."""
         accept = request.http.headers.get("Accept") or JSON
-        if not _OFFERED & {entry.partition(";")[0].strip() for entry in accept.split(",")}:
+        accepted = {entry.partition(";")[0].strip() for entry in accept.split(",")}
+        if parts == ["v2"] and _PROTOBUF in accepted and not _OFFERED & accepted:
+            return web.Response(body=_EMPTY_DOCUMENT, content_type=_PROTOBUF.replace("@", "."))
+        if not _OFFERED & accepted:
             raise not_acceptable((JSON,))
         if self._generation != self._catalogue.generation:
             self._generation = self._catalogue.generation
