@@ -5,8 +5,8 @@ import contextlib
 import socket
 
 from agent_envoys import build_client_envoy, build_server_envoy
+from agent_rig import Agent
 
-from conftest import Agent
 from lateen.envoy.process import EnvoyProcess
 from lateen.testing.poll import until
 
