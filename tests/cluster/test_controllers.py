@@ -1,7 +1,9 @@
 """The controllers on the real API server: what users see of endpoints, accounts and namespaces."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,6 @@ import pytest_asyncio
 from lateen.api.kinds import Kind
 from lateen.api.objects import JsonObject
 from lateen.base.errors import NotFoundError
-from lateen.cluster.apiserver.main import bind
-from lateen.cluster.apiserver.server import ApiServer
 from lateen.cluster.controllers.loop import run
 from lateen.cluster.controllers.state import (
     CONFIG_MAP,
@@ -24,33 +24,27 @@ from lateen.cluster.controllers.state import (
     SERVICE,
     SERVICE_ACCOUNT,
 )
-from lateen.cluster.pki import open_pki
-from lateen.cluster.store import Store
 from lateen.kube.client import Client
-from lateen.kube.config import ClientConfig
 from lateen.kube.errors import ApiForbiddenError
+from lateen.testing.apiserver_process import ApiServerProcess, run_process
 from lateen.testing.poll import until
 
 
-@pytest_asyncio.fixture
-async def admin(tmp_path: Path) -> AsyncIterator[Client]:
+@asynccontextmanager
+async def running_controllers(server: ApiServerProcess) -> AsyncIterator[Client]:
     """An administrator of a cluster with an API server and controllers, and no node."""
-    pki = open_pki(tmp_path / "pki")
-    listener = bind(0)
-    server = ApiServer(Store(tmp_path / "cluster.db"), pki)
-    await server.start([listener])
-    address = f"https://127.0.0.1:{listener.getsockname()[1]}"
-
-    def config(user: str) -> ClientConfig:
-        return ClientConfig(server=address, ca_pem=pki.ca_pem, token=pki.tokens[user])
-
-    async with Client(config("controllers")) as system, Client(config("admin")) as client:
+    async with Client(server.config("controllers")) as system, Client(server.config()) as client:
         controllers = asyncio.create_task(run(system))
         yield client
         assert not controllers.done(), controllers.exception()
         controllers.cancel()
         await asyncio.gather(controllers, return_exceptions=True)
-    await server.close()
+
+
+@pytest_asyncio.fixture
+async def admin(tmp_path: Path) -> AsyncIterator[Client]:
+    async with run_process(tmp_path) as server, running_controllers(server) as client:
+        yield client
 
 
 async def find(client: Client, kind: Kind, namespace: str, name: str) -> JsonObject | None:
@@ -205,6 +199,25 @@ async def test_a_pod_on_a_node_that_is_gone_is_cleared_away(admin: Client) -> No
     await create_pod(admin, "web-1")
     await admin.delete(POD, "shop", "web-1", grace_period_seconds=30)
     await until(lambda: _is_gone(admin, POD, "shop", "web-1"))
+
+
+async def test_controllers_outlive_the_api_server(tmp_path: Path) -> None:
+    async with run_process(tmp_path) as server, running_controllers(server) as admin:
+        await create_namespace(admin, "shop")
+        await create_node(admin)
+        await create_service(admin)
+        await create_pod(admin, "web-1")
+        await until(lambda: _if_endpoints(admin))
+        for life in range(2):
+            await admin.delete(NAMESPACE, "", "shop")
+            await admin.delete(POD, "shop", "web-1", grace_period_seconds=0)
+            await server.restart(signal.SIGKILL)
+            await until(lambda: _is_gone(admin, NAMESPACE, "", "shop"))
+            await create_namespace(admin, "shop")
+            await create_service(admin)
+            await create_pod(admin, "web-1", ip=f"10.244.0.{life}")
+            (found,) = await until(lambda: _if_endpoints(admin))
+            assert found["endpoints"][0]["addresses"] == [f"10.244.0.{life}"]
 
 
 async def _equals(actual: Any, expected: object) -> bool:

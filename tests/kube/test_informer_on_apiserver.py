@@ -2,9 +2,6 @@
 
 import asyncio
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from test_kube_client import CONFIG_MAP
@@ -12,43 +9,11 @@ from test_kube_client import CONFIG_MAP
 from lateen.api.objects import JsonObject, ObjectKey
 from lateen.base.errors import NotFoundError, UnavailableError
 from lateen.kube.client import Client
-from lateen.kube.config import load_config
 from lateen.kube.discovery import discover
 from lateen.kube.errors import ApiConflictError
 from lateen.kube.informer import Change, Informer
+from lateen.testing.apiserver_process import run_process
 from lateen.testing.poll import until
-
-
-class Server:
-    """The API server as a process; its port stays the same."""
-
-    def __init__(self, state: Path) -> None:
-        self.kubeconfig = state / "kubeconfig"
-        self._arguments = ["--state", str(state)]
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        command = [sys.executable, "-m", "lateen.cluster.apiserver.main", *self._arguments]
-        self._process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        assert self._process.stdout is not None
-        assert await self._process.stdout.readline()
-        port = load_config(self.kubeconfig).server.rpartition(":")[2]
-        self._arguments = [*self._arguments[:2], "--port", port]
-
-    async def stop(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-        await self._process.wait()
-
-
-@asynccontextmanager
-async def serve(state: Path) -> AsyncIterator[Server]:
-    server = Server(state)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop(signal.SIGTERM)
 
 
 def build(name: str, value: str) -> JsonObject:
@@ -82,15 +47,14 @@ async def test_nothing_is_lost_when_the_server_is_killed(tmp_path: Path) -> None
             else:
                 told[change.key] = change.new
 
-    async with serve(tmp_path) as server, Client(load_config(server.kubeconfig)) as client:
+    async with run_process(tmp_path) as server, Client(server.config()) as client:
         informer = Informer(client, CONFIG_MAP, on_changes=follow, namespace="default")
         task = asyncio.create_task(informer.run())
         await informer.synced()
         for life in range(3):
             for number in range(100):
                 await write(client, life * 100 + number)
-            await server.stop(signal.SIGKILL)
-            await server.start()
+            await server.restart(signal.SIGKILL)
         for number in range(40):
             await until(lambda number=number: _succeeds(client, number))  # type: ignore[misc]
 
@@ -117,7 +81,7 @@ async def _succeeds(client: Client, number: int) -> bool:
 
 
 async def test_kinds_are_discovered(tmp_path: Path) -> None:
-    async with serve(tmp_path) as server, Client(load_config(server.kubeconfig)) as client:
+    async with run_process(tmp_path) as server, Client(server.config()) as client:
         kinds = {kind.qualified_name: kind for kind in await discover(client)}
         slices = kinds["endpointslices.discovery.k8s.io"]
         assert (slices.version, slices.kind, slices.namespaced) == ("v1", "EndpointSlice", True)

@@ -95,6 +95,7 @@ class Controllers:
                 log.error("cannot reconcile", key=":".join((key.work.value, *key[1:])), error=error.message)
             finally:
                 self._queue.done(key)
+            await asyncio.sleep(0)  # most keys need no request, and the API server shares this loop
 
     def _reconcile(self, key: Key) -> list[Action]:
         state, namespace, name = self.state, key.namespace, key.name

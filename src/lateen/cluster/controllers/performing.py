@@ -7,10 +7,10 @@ namespace that is going.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from lateen.api.kinds import Kind
-from lateen.api.objects import JsonObject, ObjectKey
+from lateen.api.objects import JsonObject, ObjectKey, name_of, uid_of
 from lateen.base.errors import NotFoundError, UnavailableError
 from lateen.cluster.controllers.actions import Action, Create, Delete, Empty, Update
 from lateen.cluster.controllers.namespaces import finish_namespace
@@ -68,39 +68,48 @@ class Performer:
 
     async def _empty(self, namespace: str) -> None:
         kinds = [kind for kind in await discover(self._client) if kind.namespaced and "delete" in kind.verbs]
-        there = await self._count(kinds, namespace)
-        limit = asyncio.Semaphore(_REQUESTS_AT_ONCE)
-
-        async def delete(kind: Kind) -> None:
-            async with limit:
-                await self._client.delete_collection(kind, namespace)
-
-        async with asyncio.TaskGroup() as group:
-            for kind in there:
-                group.create_task(delete(kind))
-        left = await self._count(there, namespace)
+        there = await self._list_all(kinds, namespace)
+        await _for_each(there, lambda kind: self._delete_all(kind, namespace, there[kind]))
+        left = await self._list_all(there, namespace)
         document = self._state.find(NAMESPACE, "", namespace)
         if document is None:
             return
-        remaining = {kind.qualified_name: number for kind, number in left.items()}
+        remaining = {kind.qualified_name: len(objects) for kind, objects in left.items()}
         await self.perform(finish_namespace(document, remaining))
         if remaining:
             raise UnavailableError(f"namespace {namespace} still holds {', '.join(sorted(remaining))}")
 
-    async def _count(self, kinds: Iterable[Kind], namespace: str) -> dict[Kind, int]:
-        limit = asyncio.Semaphore(_REQUESTS_AT_ONCE)
-        counts: dict[Kind, int] = {}
+    async def _delete_all(self, kind: Kind, namespace: str, objects: list[JsonObject]) -> None:
+        if "deletecollection" in kind.verbs:
+            await self._client.delete_collection(kind, namespace)
+            return
+        for found in objects:
+            await self._delete(kind, ObjectKey(namespace, name_of(found)), uid_of(found), now=False)
 
-        async def count(kind: Kind) -> None:
-            async with limit:
-                try:
-                    number = len((await self._client.list(kind, namespace)).items)
-                except ApiNotFoundError:
-                    return
-            if number:
-                counts[kind] = number
+    async def _list_all(self, kinds: Iterable[Kind], namespace: str) -> dict[Kind, list[JsonObject]]:
+        found: dict[Kind, list[JsonObject]] = {}
 
-        async with asyncio.TaskGroup() as group:
-            for kind in kinds:
-                group.create_task(count(kind))
-        return counts
+        async def read(kind: Kind) -> None:
+            try:
+                objects = (await self._client.list(kind, namespace)).items
+            except ApiNotFoundError:  # a kind that is no longer served
+                return
+            if objects:
+                found[kind] = objects
+
+        await _for_each(kinds, read)
+        return found
+
+
+async def _for_each(kinds: Iterable[Kind], work: Callable[[Kind], Awaitable[None]]) -> None:
+    """Do the work for all kinds, some at once; raises what the first failure raised, when all have ended."""
+    limit = asyncio.Semaphore(_REQUESTS_AT_ONCE)
+
+    async def run(kind: Kind) -> None:
+        async with limit:
+            await work(kind)
+
+    outcomes = await asyncio.gather(*map(run, kinds), return_exceptions=True)
+    for outcome in outcomes:
+        if outcome is not None:
+            raise outcome
