@@ -173,11 +173,15 @@ class RunningServer:
         )
 
 
+def _open(state: Path) -> tuple[Store, Pki]:
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Store(state / "cluster.db"), open_pki(state / "pki")
+
+
 @asynccontextmanager
 async def run_apiserver(state: Path, **options: Any) -> AsyncIterator[RunningServer]:
     """Serve from a state directory until the block ends; `options` are those of `ApiServer`."""
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store, pki = Store(state / "cluster.db"), open_pki(state / "pki")
+    store, pki = _open(state)
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"https://127.0.0.1:{listener.getsockname()[1]}"
     server = ApiServer(store, pki, **options)
