@@ -4,6 +4,7 @@ from collections import deque
 
 import hypothesis.strategies as st
 from google.protobuf import wrappers_pb2
+from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lateen.xds.messages import (
@@ -194,3 +195,4 @@ class Convergence(RuleBasedStateMachine):
 
 
 TestConvergence = Convergence.TestCase
+TestConvergence.settings = settings(deadline=None)

@@ -245,6 +245,13 @@ class TestRefusals:
         server.request(ROUTE, nonce=response.nonce, error="route config r2: empty")
         assert server.settle() == ["RDS +r1 +r3", "RDS +r2"]
 
+    def test_clusters_are_sent_again_apart_if_the_words_name_none(self) -> None:
+        server = Server({CLUSTER: {"a1": "1", "b2": "1"}})
+        server.request(CLUSTER)
+        (response,) = server.responses()
+        server.request(CLUSTER, nonce=response.nonce, error="negative duration")
+        assert server.settle() == ["CDS +a1", "CDS +b2"]
+
     def test_a_removed_resource_is_no_longer_refused(self) -> None:
         server = Server({CLUSTER: {"a": "1"}})
         server.request(CLUSTER)
@@ -296,35 +303,50 @@ class TestOrder:
         server.set(CLUSTER, "stuck", "1")
         assert server.sent() == ["CDS +stuck"]
         server.set(ROUTE, "r", "2")
-        server.set(CLUSTER, "a", "2")
+        server.set(CLUSTER, "b", "2")
         assert server.sent() == []
         assert server.protocol.next_deadline(server.now) == PATIENCE_SECONDS
         server.now = PATIENCE_SECONDS
-        assert server.sent() == ["CDS +a", "RDS +r"]
-        server.set(CLUSTER, "a", "3")
-        assert server.sent() == ["CDS +a"], "no second wait for a client that does not answer"
+        assert server.sent() == ["CDS +b", "RDS +r"]
+        server.set(CLUSTER, "b", "3")
+        assert server.sent() == ["CDS +b"], "no second wait for a client that does not answer"
 
     def test_a_slow_client_gets_the_latest_state_only(self) -> None:
         server = self.all_types()
         server.settle()
-        server.set(CLUSTER, "a", "2")
+        server.set(LISTENER, "l", "2")
         (response,) = server.responses()
         for content in ("3", "4", "5"):
-            server.set(CLUSTER, "a", content)
+            server.set(LISTENER, "l", content)
             assert server.sent() == []
         server.acknowledge(response)
         (latest,) = server.responses()
-        assert latest.resources == (resource("a", "5"),)
+        assert latest.resources == (resource("l", "5"),)
 
     def test_what_reappears_before_its_removal_is_sent_is_not_removed(self) -> None:
         server = self.all_types()
         server.settle()
-        server.set(CLUSTER, "b", "1")
+        server.set(LISTENER, "m", "1")
         (response,) = server.responses()
-        server.set(CLUSTER, "a", None)
-        server.set(CLUSTER, "a", "9")
+        server.set(LISTENER, "l", None)
+        server.set(LISTENER, "l", "9")
         server.acknowledge(response)
+        assert server.settle() == ["LDS +l"]
+
+    def test_a_changed_cluster_is_followed_by_its_endpoints(self) -> None:
+        """Envoy warms it anew and waits for them, but is subscribed already and does not ask."""
+        server = self.all_types()
+        server.settle()
+        server.set(CLUSTER, "a", "2")
+        server.set(CLUSTER, "unsubscribed", "1")
+        assert server.settle() == ["CDS +a +unsubscribed", "EDS +a"]
+
+    def test_so_is_one_that_changed_while_the_proxy_was_away(self) -> None:
+        server = Server({CLUSTER: {"a": "2", "b": "1"}, ENDPOINT: {"a": "1", "b": "1"}})
+        server.request(CLUSTER, versions={name: resource(name).version for name in ("a", "b")})
         assert server.settle() == ["CDS +a"]
+        server.request(ENDPOINT, "a", "b", versions={name: resource(name).version for name in ("a", "b")})
+        assert server.settle() == ["EDS +a"]
 
 
 @pytest.mark.parametrize(

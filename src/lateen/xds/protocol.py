@@ -9,6 +9,9 @@ they are warm; when nothing is left to add, removals go in reverse. One response
 time, so a slow proxy gets the latest state, not every state between. Neither wait outlasts
 `PATIENCE_SECONDS`: a cluster that cannot warm must not block another's change.
 
+A cluster that Envoy is given again warms again and needs its endpoints again, but Envoy, being subscribed to
+them, does not ask: the endpoints of every cluster in a response follow it, changed or not.
+
 A nonce that names no response under way is stale: the request acknowledges nothing and triggers nothing.
 Its subscriptions count, since a delta client says each change once. A refusal is remembered with the client's
 words until the resource changes; what else was in the response is sent again without the suspects.
@@ -27,7 +30,8 @@ from lateen.xds.subscription import WILDCARD, Draft, Need, Subscription
 
 ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
 _AFTER_CLUSTERS = frozenset({LISTENER, ROUTE})
-_APPLIED_ONE_BY_ONE = frozenset({CLUSTER, LISTENER})  # a bad one does not keep Envoy from using the others
+_APPLIED_ONE_BY_ONE = frozenset({CLUSTER, LISTENER})
+"""Types of which Envoy uses the good ones of a response, if its refusal names the bad ones."""
 
 # Bounds for one stream: what a mesh of 10,000 services needs, and no more than a few megabytes.
 MAX_NAMES = 30_000
@@ -71,6 +75,7 @@ class DeltaProtocol:
         self.subscriptions: dict[str, Subscription] = {}
         self.flights: dict[str, Flight] = {}
         self.refusals: dict[str, dict[str, Refusal]] = {}  # type URL -> resource name -> refusal
+        self._warming: set[str] = set()  # clusters sent before the client subscribed to endpoints
         self._nonce_prefix = nonce_prefix
         self._nonce_count = 0
 
@@ -86,6 +91,9 @@ class DeltaProtocol:
                 raise ProtocolViolation(f"more than {MAX_TYPES} types on one stream")
             subscription = Subscription(request.type_url, request.subscribe, request.unsubscribe, request.versions)
             self._add(subscription)
+            if request.type_url == ENDPOINT:
+                subscription.ask(self._warming)
+                self._warming.clear()
             events.append(Subscribed(request.type_url, tuple(sorted(subscription.names)), subscription.wildcard))
         elif request.subscribe or request.unsubscribe:
             subscription.change(request.subscribe, request.unsubscribe)
@@ -156,7 +164,7 @@ class DeltaProtocol:
         suspects = find_suspects(sent, message)
         refusals = self.refusals.setdefault(type_url, {})
         refusals.update({name: Refusal(version, message) for name, version in suspects.items()})
-        if type_url not in _APPLIED_ONE_BY_ONE:
+        if type_url not in _APPLIED_ONE_BY_ONE or len(suspects) == len(sent.resources):
             self.subscriptions[type_url].isolate([resource.name for resource in sent.resources], suspects)
         return Refused(type_url, sent.nonce, message, suspects)
 
@@ -182,7 +190,16 @@ class DeltaProtocol:
         nonce = f"{self._nonce_prefix}{self._nonce_count:x}"
         self.flights[type_url].send(nonce, draft.resources, now)
         self._forget_refusals(type_url, draft.removed)
+        if type_url == CLUSTER:
+            self._warm(resource.name for resource in draft.resources)
         return Response(type_url, nonce, draft.payload, draft.resources, draft.removed)
+
+    def _warm(self, clusters: Iterable[str]) -> None:
+        endpoints = self.subscriptions.get(ENDPOINT)
+        if endpoints is None:
+            self._warming.update(clusters)
+        else:
+            endpoints.ask(clusters)
 
 
 def _changes(request: DeltaRequest) -> list[Event]:

@@ -92,6 +92,12 @@ class Subscription:
         elif name in self.names:
             self._due[name] = None
 
+    def ask(self, names: Iterable[str]) -> None:
+        """Answer those of these names that are subscribed, whatever the client has."""
+        wanted = self.names.intersection(names)
+        self._asked |= wanted
+        self._due.update(dict.fromkeys(sorted(wanted)))
+
     @property
     def is_due(self) -> bool:
         """Whether something must be looked up."""
@@ -173,7 +179,7 @@ class Subscription:
     def _subscribe(self, name: str, *, stated: str | None) -> None:
         if name == WILDCARD:
             if self.wildcard:
-                self._stated, self._base = {}, EMPTY_SET
+                self._forget_whole()
             self.wildcard = self._whole_is_due = True
             return
         name = intern(name)  # thousands of streams name the same clusters
@@ -187,7 +193,7 @@ class Subscription:
     def _unsubscribe(self, name: str) -> None:
         if name == WILDCARD:
             self.wildcard = self._whole_is_due = False
-            self._stated, self._base = {}, EMPTY_SET
+            self._forget_whole()
             self._forgotten.clear()
             self._removals = {n: None for n in self._removals if n in self.names}
             return
@@ -200,6 +206,11 @@ class Subscription:
         if self.wildcard and was_given:
             self._forgotten.add(name)
             self._whole_is_due = True
+
+    def _forget_whole(self) -> None:
+        """Send everything again at the next answer; what is gone by then is removed, it may be under way."""
+        self._stated = dict.fromkeys((*(self._stated or ()), *self._base), _ABSENT)
+        self._base = EMPTY_SET
 
     def _answer_whole(
         self, whole: ResourceSet, resources: dict[str, Resource], removed: list[str]
