@@ -30,6 +30,7 @@ def make_node(**metadata):
         id="sidecar~10.0.0.9~admin.kube-system~kube-system.svc.cluster.local",
         cluster="admin.kube-system",
         user_agent_name="envoy",
+        extensions=[{"name": "envoy.filters.http.router"}],
     )
     node.metadata.update({"NAMESPACE": "kube-system", "SERVICE_ACCOUNT": "admin", "ISTIO_VERSION": "1.32.0"})
     node.metadata.update(metadata)
@@ -60,6 +61,7 @@ async def test_discovery_sees_the_pod_that_owns_the_socket_whatever_the_proxy_sa
     assert dict(metadata["LABELS"]) == {"app": "web"}
     assert metadata["ISTIO_VERSION"] == "1.32.0"
     assert request.node.user_agent_name == "envoy"
+    assert not request.node.extensions
     assert dict(request.initial_resource_versions) == {"outbound|80||web": "v1"}
     await until(lambda: seen.ended, what="discovery knows that the proxy left")
 

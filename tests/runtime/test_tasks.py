@@ -68,9 +68,7 @@ def test_delays_are_spread_within_the_jitter():
 
 
 async def test_a_child_dies_with_its_parent():
-    parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", ORPHAN, stdout=asyncio.subprocess.PIPE
-    )
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", ORPHAN, stdout=asyncio.subprocess.PIPE)
     assert parent.stdout is not None
     child = int(await parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)

@@ -3,7 +3,8 @@
 Flow: request bytes -> its `node` field taken out, identity replaced, put back -> request bytes. All other
 fields pass as they are, even those unknown here. Invariants: the first request of a stream leaves with a
 node, a later one only if it had one; whatever the proxy said of its id, name, namespace, service account,
-labels, addresses or node is gone; what it said of itself (version, features, locality, other metadata) stays.
+labels, addresses or node is gone; what it said of itself (version, features, locality,
+other metadata) stays, but for its list of extensions.
 Source: envoy/config/core/v3/base.proto (Node), service/discovery/v3/discovery.proto; metadata keys are
 Istio's.
 """
@@ -56,6 +57,8 @@ class NodeStamp:
     def _overwrite(self, body: bytes) -> bytes:
         node = message_class("envoy.config.core.v3.Node").FromString(body)
         node.id = self._id
+        # The list of Envoy's extensions: 60 KB in every first request, read by no control plane.
+        node.ClearField("extensions")
         for key in self._metadata:
             node.metadata.fields.pop(key, None)
         node.metadata.update(self._metadata)

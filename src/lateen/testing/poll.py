@@ -17,9 +17,7 @@ T = TypeVar("T")
 _PAUSE_SECONDS = 0.01
 
 
-async def until(
-    condition: Callable[[], T | Awaitable[T]], *, what: str = "", deadline_seconds: float = 30.0
-) -> T:
+async def until(condition: Callable[[], T | Awaitable[T]], *, what: str = "", deadline_seconds: float = 30.0) -> T:
     """Return the condition's first true value; raises `TimeoutError` naming `what` after the deadline."""
     end = time.monotonic() + deadline_seconds
     while True:
