@@ -99,7 +99,7 @@ MISMATCHES: dict[str, tuple[str, dict[str, Any], str]] = {
     "a_boolean_port": (
         "Service",
         {"spec": {"ports": [{"targetPort": True}]}},
-        "json: cannot unmarshal bool into Go value of type int32",
+        "json: cannot unmarshal bool into Go struct field ServicePort.spec.ports.targetPort of type int32",
     ),
 }
 
@@ -116,9 +116,17 @@ def test_nulls_vanish_and_become_zero_in_maps() -> None:
     assert _decode("ConfigMap", document).document == {"metadata": {"annotations": {"a": ""}, "name": "x"}}
 
 
-def test_quantities_and_ports_take_numbers_and_text() -> None:
-    document = {"spec": {"containers": [{"resources": {"limits": {"cpu": 1, "memory": "1Gi"}}}]}}
-    assert _decode("Pod", document).document == document
+def test_quantities_take_numbers_and_text_and_come_back_as_kubernetes_writes_them() -> None:
+    limits = {"cpu": 1, "memory": "1024Mi", "other": "3000m", "more": "0.5"}
+    document = {"spec": {"containers": [{"resources": {"limits": limits}}]}}
+    (container,) = _decode("Pod", document).document["spec"]["containers"]
+    assert container["resources"]["limits"] == {"cpu": "1", "memory": "1Gi", "other": "3", "more": "500m"}
+
+
+def test_a_mistake_that_ends_decoding_goes_over_an_earlier_one_that_does_not() -> None:
+    document = {"metadata": {"name": 1, "creationTimestamp": "yesterday"}}
+    with pytest.raises(DocumentError, match="parsing time"):
+        _decode("Pod", document)
 
 
 SCHEMA = decode_schema(

@@ -34,9 +34,7 @@ def equal_json(left: Any, right: Any) -> bool:
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(
-            equal_json(value, right[key]) for key, value in left.items()
-        )
+        return left.keys() == right.keys() and all(equal_json(value, right[key]) for key, value in left.items())
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(equal_json, left, right))
     return bool(left == right)
@@ -48,9 +46,7 @@ def json_patch(document: Any, operations: Any) -> Any:
         raise PatchError("error decoding patch: a JSON patch is a list of operations", status=400)
     if len(operations) > MAX_OPERATIONS:
         found = len(operations)
-        raise PatchError(
-            f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {found}", status=413
-        )
+        raise PatchError(f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {found}", status=413)
     for operation in operations:
         document = _apply(document, operation)
     return document
@@ -76,9 +72,7 @@ def _apply(document: Any, operation: Any) -> Any:
             value = _find(document, source, name)
             return _add(_remove(document, source, name), path, value, name)
         case "copy":
-            return _add(
-                document, path, copy.deepcopy(_find(document, _pointer(operation, "from", name), name)), name
-            )
+            return _add(document, path, copy.deepcopy(_find(document, _pointer(operation, "from", name), name)), name)
         case "test":
             _test(document, path, operation.get("value"))
             return document

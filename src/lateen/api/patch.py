@@ -36,9 +36,7 @@ def merge_patch(document: Any, patch: Any) -> Any:
     return result
 
 
-def apply_patch(
-    media_type: str, document: dict[str, Any], patch: Any, schema: Schema | None
-) -> dict[str, Any]:
+def apply_patch(media_type: str, document: dict[str, Any], patch: Any, schema: Schema | None) -> dict[str, Any]:
     """The document after a patch of that media type; the schema is that of a built-in kind, None for a
     custom one.
 
@@ -53,9 +51,8 @@ def apply_patch(
             result = strategic_merge(document, patch, schema)
         case _:
             accepted = PATCH_MEDIA_TYPES if schema is not None else PATCH_MEDIA_TYPES[:2]
-            text = (
-                "the body of the request was in an unknown format - accepted media types include: "
-                + ", ".join(accepted)
+            text = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(
+                accepted
             )
             raise PatchError(text, status=415)
     if not isinstance(result, dict):

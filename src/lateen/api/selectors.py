@@ -15,10 +15,7 @@ from typing import Any
 from lateen.base.errors import DataError
 
 _EVENT = frozenset(
-    {
-        f"involvedObject.{name}"
-        for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion")
-    }
+    {f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion")}
     | {"involvedObject.fieldPath", "reason", "reportingComponent", "source", "type"}
 )
 _POD = frozenset(
@@ -49,11 +46,7 @@ _PLACES = {
     "status.successful": ("status.succeeded",),
     "source": ("source.component", "deprecatedSource.component", "reportingComponent", "reportingController"),
     "reportingComponent": ("reportingComponent", "reportingController"),
-} | {
-    path: (path, path.replace("involvedObject", "regarding"))
-    for path in _EVENT
-    if path.startswith("involved")
-}
+} | {path: (path, path.replace("involvedObject", "regarding")) for path in _EVENT if path.startswith("involved")}
 
 _DEFAULTS = {
     "spec.hostNetwork": "false",
@@ -93,16 +86,12 @@ class FieldSelector:
         return next((term.value for term in self.terms if term.equal and term.field == field), None)
 
 
-def parse_field_selector(
-    text: str, *, group: str = "", kind: str = "", extra: Collection[str] = ()
-) -> FieldSelector:
+def parse_field_selector(text: str, *, group: str = "", kind: str = "", extra: Collection[str] = ()) -> FieldSelector:
     """The selector that the text means for objects of a kind; `extra` are the `selectableFields` of its CRD.
 
     DataError when the text is no selector or names a field that the kind does not offer.
     """
-    offered = (
-        _ALWAYS | _SELECTABLE.get((group, kind), frozenset()) | {path.removeprefix(".") for path in extra}
-    )
+    offered = _ALWAYS | _SELECTABLE.get((group, kind), frozenset()) | {path.removeprefix(".") for path in extra}
     terms = tuple(_parse_term(text, part) for part in _split(text) if part)
     for term in terms:
         if term.field not in offered:

@@ -45,11 +45,12 @@ def _merge_map(document: dict[str, Any], patch: dict[str, Any], schema: Schema) 
     result = _retain(document, patch)
     orders = {key.removeprefix(_ORDER): value for key, value in patch.items() if key.startswith(_ORDER)}
     for key, value in patch.items():
-        if key == _RETAIN_KEYS or key.startswith(_ORDER):
-            continue
         if key.startswith(_DELETE_FROM):
             _delete_from(result, key.removeprefix(_DELETE_FROM), value)
-        elif value is None:
+    for key, value in patch.items():
+        if key == _RETAIN_KEYS or key.startswith((_ORDER, _DELETE_FROM)):
+            continue
+        if value is None:
             result.pop(key, None)
         else:
             _merge_field(result, key, value, _field_schema(schema, key))
@@ -115,9 +116,7 @@ def _fresh(value: Any) -> Any:
     if isinstance(value, dict):
         if _PATCH in value:
             return _GONE
-        items = {
-            key: _fresh(item) for key, item in value.items() if item is not None and not key.startswith("$")
-        }
+        items = {key: _fresh(item) for key, item in value.items() if item is not None and not key.startswith("$")}
         return {key: item for key, item in items.items() if item is not _GONE}
     if isinstance(value, list):
         return [item for item in map(_fresh, value) if item is not _GONE]
@@ -175,9 +174,7 @@ def _without_marked(old: list[Any], patch: list[Any], merge_key: str) -> tuple[l
                 plain.append(item)
             case "delete":
                 key = _key_of(item, merge_key)
-                old = [
-                    one for one in old if not (isinstance(one, dict) and equal_json(one.get(merge_key), key))
-                ]
+                old = [one for one in old if not (isinstance(one, dict) and equal_json(one.get(merge_key), key))]
             case "replace":
                 replaces = True
             case "merge":

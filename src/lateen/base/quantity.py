@@ -7,7 +7,7 @@ Binary suffixes (`Ki` to `Ei`) are powers of 1024, decimal ones (`n`, `u`, `m`, 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import ROUND_UP, Context, Decimal
 
 from lateen.base.errors import DataError
 
@@ -19,6 +19,8 @@ _FACTORS = {
     **{letter: Decimal(1000) ** power for power, letter in enumerate("kMGTPE", start=1)},
     **{letter: Decimal(1000) ** -power for power, letter in enumerate("mun", start=1)},
 }
+
+_CONTEXT = Context(prec=60)
 
 
 def is_quantity(text: str) -> bool:
@@ -37,3 +39,37 @@ def parse_quantity(value: str | int | float) -> Decimal:
     if suffix in _FACTORS:
         return number * _FACTORS[suffix]
     return number * Decimal(10) ** int(suffix[1:] or 0) if suffix else number
+
+
+_DECIMAL_SUFFIXES = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
+_BINARY_SUFFIXES = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+_NANO = Decimal("1e-9")
+_MOST = 2**63 - 1
+
+
+def format_quantity(value: str | int | float) -> str:
+    """The canonical text of a quantity: `3000m` is `3`, `1024Mi` is `1Gi`, `0.5` is `500m`. DataError for
+    other text.
+    """
+    text = str(value)
+    number = parse_quantity(text).quantize(_NANO, rounding=ROUND_UP, context=_CONTEXT)
+    if number == 0:
+        return "0"
+    if abs(number) > _MOST:
+        return str(_MOST if number > 0 else -_MOST)
+    if text.endswith("i") and abs(number) >= 1024:
+        return _format_binary(int(number.to_integral_value(rounding=ROUND_UP)))
+    exponent = -9
+    digits = int(number.scaleb(9, context=_CONTEXT))
+    while digits % 1000 == 0 and exponent < 18:
+        digits, exponent = digits // 1000, exponent + 3
+    if "e" in text.lower() and not text.endswith(("E", "Ei")):
+        return f"{digits}e{exponent}" if exponent else str(digits)
+    return f"{digits}{_DECIMAL_SUFFIXES[exponent]}"
+
+
+def _format_binary(number: int) -> str:
+    power = 0
+    while number % 1024 == 0 and power < len(_BINARY_SUFFIXES) - 1:
+        number, power = number // 1024, power + 1
+    return f"{number}{_BINARY_SUFFIXES[power]}"

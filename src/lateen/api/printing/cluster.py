@@ -74,6 +74,7 @@ def _event(event: Document, now: datetime) -> list[Any]:
         last_stamp, count = series.get("lastObservedTime"), series.get("count", 0)
     component = source.get("component") or event.get("reportingComponent") or event.get("reportingController")
     instance = source.get("host") or event.get("reportingInstance")
+    reporter = f"{component or ''}, {instance}" if instance else component or ""
     target = str(involved.get("kind", "")).lower()
     return [
         since(last_stamp or first_stamp, now),
@@ -81,7 +82,7 @@ def _event(event: Document, now: datetime) -> list[Any]:
         event.get("reason", ""),
         f"{target}/{involved['name']}" if involved.get("name") else target,
         involved.get("fieldPath", ""),
-        ", ".join(one for one in (component, instance) if one),
+        reporter,
         str(event.get("message") or event.get("note") or "").strip(),
         since(first_stamp, now),
         count,
@@ -230,7 +231,7 @@ LAYOUTS = {
         _storage_class,
     ),
     ("scheduling.k8s.io", "PriorityClass"): Layout(
-        columns("Name", "Value:integer", "Global-Default:boolean", "Age", wide=("PreemptionPolicy",)),
+        columns("Name", "Value:integer", "Global-Default:boolean", "Age", "PreemptionPolicy"),
         _priority_class,
     ),
     ("node.k8s.io", "RuntimeClass"): Layout(columns("Name", "Handler", "Age"), _runtime_class),

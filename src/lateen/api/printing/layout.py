@@ -42,7 +42,7 @@ def columns(*names: str, wide: Sequence[str] = ()) -> tuple[ColumnDefinition, ..
     """Columns from `Name` or `Name:type`, with a plus in front for those of `-o wide`; `wide` are such ones
     at the end.
 
-    The column `Name` has the format `name`, by which clients find the name of an object.
+    The columns that hold names have the format `name`.
     """
     texts = [*names, *("+" + name for name in wide)]
     return tuple(map(_build_column, texts))
@@ -50,7 +50,7 @@ def columns(*names: str, wide: Sequence[str] = ()) -> tuple[ColumnDefinition, ..
 
 def _build_column(text: str) -> ColumnDefinition:
     name, _, kind = text.removeprefix("+").partition(":")
-    form = "name" if name == "Name" else ""
+    form = "name" if name in {"Name", "Attacher"} else ""
     return ColumnDefinition(name, kind or "string", form, "", int(text.startswith("+")))
 
 

@@ -75,7 +75,7 @@ def _endpoints(endpoints: Document, now: datetime) -> list[Any]:
 
 
 def _endpoint_slice(endpoint_slice: Document, now: datetime) -> list[Any]:
-    ports = [str(one.get("port") or one.get("name") or "*") for one in items(endpoint_slice, "ports")]
+    ports = [str(one.get("port", one.get("name", "*"))) for one in items(endpoint_slice, "ports")]
     addresses = [one for endpoint in items(endpoint_slice, "endpoints") for one in items(endpoint, "addresses")]
     return [
         name_of(endpoint_slice),
@@ -121,11 +121,11 @@ def _network_policy(policy: Document, now: datetime) -> list[Any]:
     return [name_of(policy), format_selector(section(policy, "spec", "podSelector")), age_of(policy, now)]
 
 
-def _address(address: Document, now: datetime) -> list[Any]:
+def _address(address: Document, _now: datetime) -> list[Any]:
     parent = section(address, "spec", "parentRef")
     resource = ".".join(one for one in (parent.get("resource"), parent.get("group")) if one).lower()
     parts = [one for one in (resource, parent.get("namespace"), parent.get("name")) if one]
-    return [name_of(address), "/".join(parts) or NONE, age_of(address, now)]
+    return [name_of(address), "/".join(parts) or NONE]
 
 
 def _service_range(service_range: Document, now: datetime) -> list[Any]:
@@ -147,6 +147,6 @@ LAYOUTS = {
     ("networking.k8s.io", "Ingress"): Layout(columns("Name", "Class", "Hosts", "Address", "Ports", "Age"), _ingress),
     ("networking.k8s.io", "IngressClass"): Layout(columns("Name", "Controller", "Parameters", "Age"), _ingress_class),
     ("networking.k8s.io", "NetworkPolicy"): Layout(columns("Name", "Pod-Selector", "Age"), _network_policy),
-    ("networking.k8s.io", "IPAddress"): Layout(columns("Name", "ParentRef", "Age"), _address),
+    ("networking.k8s.io", "IPAddress"): Layout(columns("Name", "ParentRef"), _address),
     ("networking.k8s.io", "ServiceCIDR"): Layout(columns("Name", "CIDRs", "Age"), _service_range),
 }

@@ -90,11 +90,13 @@ def _daemon_set(workload: Document, now: datetime) -> list[Any]:
     ]
 
 
+_DELETED = "metadata.deletionTimestamp"
+
 #: Condition -> status word of a job, first match wins; deletion stands between failure and suspension.
 _JOB_STATES = (
     ("Complete", "Complete"),
     ("Failed", "Failed"),
-    (None, "Terminating"),
+    (_DELETED, "Terminating"),
     ("Suspended", "Suspended"),
     ("FailureTarget", "FailureTarget"),
     ("SuccessCriteriaMet", "SuccessCriteriaMet"),
@@ -104,7 +106,7 @@ _JOB_STATES = (
 def _job_state(job: Document) -> str:
     true = {one.get("type") for one in items(job, "status", "conditions") if one.get("status") == "True"}
     if section(job, "metadata").get("deletionTimestamp"):
-        true.add(None)
+        true.add(_DELETED)
     return next((word for condition, word in _JOB_STATES if condition in true), "Running")
 
 

@@ -63,6 +63,21 @@ _MEMBERS: dict[str, JsonObject] = {
     f"{_CORE}.ServiceAccountTokenProjection": {"expirationSeconds": 3600},
     f"{_CORE}.HostPathVolumeSource": {"type": ""},
     f"{_CORE}.EndpointPort": {"protocol": "TCP"},
+    f"{_CORE}.AzureDiskVolumeSource": {
+        "cachingMode": "ReadWrite",
+        "fsType": "ext4",
+        "kind": "Shared",
+        "readOnly": False,
+    },
+    **{f"{_CORE}.ISCSI{part}VolumeSource": {"iscsiInterface": "default"} for part in ("", "Persistent")},
+    **{
+        f"{_CORE}.RBD{part}VolumeSource": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"}
+        for part in ("", "Persistent")
+    },
+    **{
+        f"{_CORE}.ScaleIO{part}VolumeSource": {"storageMode": "ThinProvisioned", "fsType": "xfs"}
+        for part in ("", "Persistent")
+    },
     f"{_CORE}.PersistentVolumeClaimSpec": {"volumeMode": "Filesystem"},
     f"{_CORE}.PersistentVolumeSpec": {
         "volumeMode": "Filesystem",
@@ -77,6 +92,24 @@ _MEMBERS: dict[str, JsonObject] = {
     f"{_ADMISSION}.MutatingWebhook": _WEBHOOK | {"reinvocationPolicy": "Never"},
     f"{_ADMISSION}.RuleWithOperations": {"scope": "*"},
     f"{_ADMISSION}.ServiceReference": {"port": 443},
+    "io.k8s.api.storage.v1.StorageClass": {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"},
+    "io.k8s.api.storage.v1.CSIDriverSpec": {
+        "attachRequired": True,
+        "podInfoOnMount": False,
+        "storageCapacity": False,
+        "fsGroupPolicy": "ReadWriteOnceWithFSType",
+        "requiresRepublish": False,
+        "seLinuxMount": False,
+        "volumeLifecycleModes": ["Persistent"],
+    },
+    "io.k8s.api.scheduling.v1.PriorityClass": {"preemptionPolicy": "PreemptLowerPriority"},
+    f"{_ADMISSION}.ValidatingAdmissionPolicySpec": {"failurePolicy": "Fail"},
+    f"{_ADMISSION}.MatchResources": {
+        "matchPolicy": "Equivalent",
+        "namespaceSelector": {},
+        "objectSelector": {},
+    },
+    f"{_ADMISSION}.NamedRuleWithOperations": {"scope": "*"},
     "io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern": {"status": "True"},
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceConversion": {"strategy": "None"},
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ServiceReference": {"port": 443},
@@ -88,6 +121,9 @@ _PARTS: dict[str, Callable[[JsonObject], None]] = {
     f"{_CORE}.Container": kind_defaults.complete_container,
     f"{_CORE}.EphemeralContainer": kind_defaults.complete_container,
     f"{_CORE}.Volume": kind_defaults.complete_volume,
+    f"{_CORE}.PersistentVolumeClaim": kind_defaults.complete_claim,
+    f"{_CORE}.PersistentVolumeClaimTemplate": kind_defaults.has_spec,
+    "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerBehavior": kind_defaults.complete_behavior,
     "io.k8s.api.rbac.v1.Subject": kind_defaults.complete_subject,
 }
 
@@ -106,7 +142,7 @@ def apply_defaults(kind: Kind, document: JsonObject, schema: Schema | None) -> J
     complete = kind_defaults.KINDS.get((kind.group, kind.kind))
     if complete is not None:
         complete(result)
-    _walk(result, schema)
+    _walk(result, Schema(ref=kind.schema_name))
     return result
 
 

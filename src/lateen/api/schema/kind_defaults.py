@@ -40,11 +40,11 @@ def complete_pod_spec(spec: JsonObject) -> None:
 
 
 def complete_container(container: JsonObject) -> None:
-    """Images with the tag `latest`, or none, are always pulled."""
+    """Images with the tag `latest`, or with neither tag nor digest, are always pulled."""
     if not container.get("imagePullPolicy"):
         name = str(container.get("image") or "")
         tag = name.rpartition("/")[2].partition(":")[2]
-        pinned = "@" in name or (tag and tag != "latest")
+        pinned = not name or "@" in name or (tag and tag != "latest")
         container["imagePullPolicy"] = "IfNotPresent" if pinned else "Always"
 
 
@@ -58,6 +58,24 @@ def complete_subject(subject: JsonObject) -> None:
     """Users and groups belong to the API group of RBAC."""
     if subject.get("kind") in {"User", "Group"}:
         _fill(subject, apiGroup=_RBAC)
+
+
+def complete_claim(claim: JsonObject) -> None:
+    """A volume, or a claim of one, waits until it is bound."""
+    _section(claim, "spec")
+    _fill(_section(claim, "status"), phase="Pending")
+
+
+def complete_behavior(behavior: JsonObject) -> None:
+    """Scaling up adds 4 pods or doubles them, whichever is more; scaling down may take all."""
+    everything = {"type": "Percent", "value": 100, "periodSeconds": 15}
+    up = _section(behavior, "scaleUp")
+    up.setdefault("stabilizationWindowSeconds", 0)
+    up.setdefault("policies", [{"type": "Pods", "value": 4, "periodSeconds": 15}, everything])
+    down = _section(behavior, "scaleDown")
+    down.setdefault("policies", [everything])
+    for rules in (up, down):
+        _fill(rules, selectPolicy="Max")
 
 
 def _pod(pod: JsonObject) -> None:
@@ -83,7 +101,7 @@ def _service(service: JsonObject) -> None:
     for port in spec.get("ports") or ():
         _fill(port, protocol="TCP")
         if port.get("targetPort") in (None, 0, ""):
-            port["targetPort"] = port.get("port")
+            port["targetPort"] = port.get("port") or 0
     kind = spec["type"]
     if kind in {"NodePort", "LoadBalancer"} or (kind == "ClusterIP" and spec.get("externalIPs")):
         _fill(spec, externalTrafficPolicy="Cluster")
@@ -127,6 +145,7 @@ def _secret(secret: JsonObject) -> None:
 
 def _deployment(deployment: JsonObject) -> None:
     spec = _section(deployment, "spec")
+    _section(spec, "template", "spec")
     for member, value in (("replicas", 1), ("revisionHistoryLimit", 10), ("progressDeadlineSeconds", 600)):
         spec.setdefault(member, value)
     strategy = _section(spec, "strategy")
@@ -138,7 +157,9 @@ def _deployment(deployment: JsonObject) -> None:
 
 
 def _replica_set(replica_set: JsonObject) -> None:
-    _section(replica_set, "spec").setdefault("replicas", 1)
+    spec = _section(replica_set, "spec")
+    spec.setdefault("replicas", 1)
+    _section(spec, "template", "spec")
     _section(replica_set, "status").setdefault("replicas", 0)
 
 
@@ -155,6 +176,7 @@ def _replication_controller(controller: JsonObject) -> None:
 
 def _stateful_set(stateful_set: JsonObject) -> None:
     spec = _section(stateful_set, "spec")
+    _section(spec, "template", "spec")
     _fill(spec, podManagementPolicy="OrderedReady")
     for member, value in (("replicas", 1), ("revisionHistoryLimit", 10)):
         spec.setdefault(member, value)
@@ -175,6 +197,7 @@ _DAEMON_COUNTS = ("currentNumberScheduled", "numberMisscheduled", "desiredNumber
 
 def _daemon_set(daemon_set: JsonObject) -> None:
     spec = _section(daemon_set, "spec")
+    _section(spec, "template", "spec")
     spec.setdefault("revisionHistoryLimit", 10)
     strategy = _section(spec, "updateStrategy")
     _fill(strategy, type="RollingUpdate")
@@ -188,6 +211,7 @@ def _daemon_set(daemon_set: JsonObject) -> None:
 
 def _job(job: JsonObject) -> None:
     spec = _section(job, "spec")
+    _section(spec, "template", "spec")
     if spec.get("completions") is None and spec.get("parallelism") is None:
         spec["completions"] = 1
     for member, value in (
@@ -196,7 +220,7 @@ def _job(job: JsonObject) -> None:
         ("completionMode", "NonIndexed"),
         ("suspend", False),
         ("manualSelector", False),
-        ("podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed"),
+        ("podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") is not None else "TerminatingOrFailed"),
     ):
         spec.setdefault(member, value)
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
@@ -209,6 +233,7 @@ def _job(job: JsonObject) -> None:
 def _cron_job(job: JsonObject) -> None:
     spec = _section(job, "spec")
     _fill(spec, concurrencyPolicy="Allow")
+    _section(spec, "jobTemplate", "spec", "template", "spec")
     for member, value in (
         ("suspend", False),
         ("successfulJobsHistoryLimit", 3),
@@ -246,8 +271,25 @@ def _definition(definition: JsonObject) -> None:
     _section(spec, "conversion")
 
 
-def _claim(claim: JsonObject) -> None:
-    _fill(_section(claim, "status"), phase="Pending")
+def _binding(binding: JsonObject) -> None:
+    _section(binding, "roleRef")
+
+
+def has_spec(document: JsonObject) -> None:
+    """The specification is there, if only to take defaults."""
+    _section(document, "spec")
+
+
+def _pod_template(template: JsonObject) -> None:
+    _section(template, "template", "spec")
+
+
+_BUDGET_COUNTS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+
+
+def _disruption_budget(budget: JsonObject) -> None:
+    for member in _BUDGET_COUNTS:
+        _section(budget, "status").setdefault(member, 0)
 
 
 KINDS: dict[tuple[str, str], Callable[[JsonObject], None]] = {
@@ -257,8 +299,8 @@ KINDS: dict[tuple[str, str], Callable[[JsonObject], None]] = {
     ("", "Secret"): _secret,
     ("", "Node"): _node,
     ("", "ReplicationController"): _replication_controller,
-    ("", "PersistentVolume"): _claim,
-    ("", "PersistentVolumeClaim"): _claim,
+    ("", "PersistentVolume"): complete_claim,
+    ("", "PodTemplate"): _pod_template,
     ("apps", "Deployment"): _deployment,
     ("apps", "ReplicaSet"): _replica_set,
     ("apps", "StatefulSet"): _stateful_set,
@@ -266,6 +308,11 @@ KINDS: dict[tuple[str, str], Callable[[JsonObject], None]] = {
     ("batch", "Job"): _job,
     ("batch", "CronJob"): _cron_job,
     ("networking.k8s.io", "NetworkPolicy"): _network_policy,
+    (_RBAC, "RoleBinding"): _binding,
+    (_RBAC, "ClusterRoleBinding"): _binding,
+    ("policy", "PodDisruptionBudget"): _disruption_budget,
+    ("storage.k8s.io", "CSIDriver"): has_spec,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): has_spec,
     ("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
 }
