@@ -1,8 +1,7 @@
 """What a request asks for: method and URL -> `Target`, headers and body -> options and documents.
 
 `/apis/apps/v1/namespaces/shop/deployments/web/scale` -> verb, group, version, namespace, resource, name,
-subresource. Bodies are JSON, or YAML as kube-apiserver accepts it; protobuf is answered 415, upon which
-clients fall back to JSON.
+subresource. Bodies are JSON, YAML, or for built-in kinds protobuf, as kube-apiserver accepts them; answers are JSON.
 
 Invariants: a body is read up to `BODY_BYTES` and nested up to `BODY_DEPTH`, whatever its headers claim.
 Source: the Kubernetes page "API Concepts" and apiserver's `RequestInfo`.
@@ -19,7 +18,11 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 from aiohttp import web
 
+from lateen.api import protobuf
+from lateen.api.schema.wire import MEDIA_TYPE, WireError
+from lateen.api.schema.wire import decode_object as decode_wire_object
 from lateen.base.diagnostics import Level
+from lateen.base.errors import DataError
 from lateen.cluster.apiserver.authentication import User
 from lateen.cluster.apiserver.status import bad_request, too_large, unsupported_media_type
 
@@ -145,9 +148,11 @@ class Request:
     async def document(self) -> dict[str, Any]:
         """The body as one JSON object, which may be written in YAML; StatusError 400 or 415 otherwise."""
         media_type = self.media_type
-        if media_type not in (JSON, YAML):
-            raise unsupported_media_type((JSON, YAML))
+        if media_type not in (JSON, YAML, MEDIA_TYPE):
+            raise unsupported_media_type((JSON, YAML, MEDIA_TYPE))
         body = await self.read()
+        if media_type == MEDIA_TYPE:
+            return decode_protobuf(body)
         if media_type == YAML:
             return await asyncio.to_thread(decode_yaml, body)
         return decode_object(body)
@@ -180,6 +185,22 @@ def decode_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise bad_request("couldn't get version/kind; json parse error: the body is no JSON object")
     return value
+
+
+def decode_protobuf(body: bytes) -> dict[str, Any]:
+    """A built-in object in Kubernetes' protobuf form."""
+    try:
+        return decode_wire_object(body)
+    except WireError as error:
+        raise bad_request(f"couldn't decode the object: {error}") from None
+
+
+def decode_protobuf(body: bytes) -> dict[str, Any]:
+    """A Kubernetes object in protobuf, as typed Go clients send it."""
+    try:
+        return protobuf.decode_protobuf(body)
+    except DataError as error:
+        raise bad_request(error.message) from None
 
 
 def decode_yaml(body: bytes) -> dict[str, Any]:
