@@ -18,11 +18,9 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 from aiohttp import web
 
-from lateen.api import protobuf
 from lateen.api.schema.wire import MEDIA_TYPE, WireError
 from lateen.api.schema.wire import decode_object as decode_wire_object
 from lateen.base.diagnostics import Level
-from lateen.base.errors import DataError
 from lateen.cluster.apiserver.authentication import User
 from lateen.cluster.apiserver.status import bad_request, too_large, unsupported_media_type
 
@@ -193,14 +191,6 @@ def decode_protobuf(body: bytes) -> dict[str, Any]:
         return decode_wire_object(body)
     except WireError as error:
         raise bad_request(f"couldn't decode the object: {error}") from None
-
-
-def decode_protobuf(body: bytes) -> dict[str, Any]:
-    """A Kubernetes object in protobuf, as typed Go clients send it."""
-    try:
-        return protobuf.decode_protobuf(body)
-    except DataError as error:
-        raise bad_request(error.message) from None
 
 
 def decode_yaml(body: bytes) -> dict[str, Any]:
