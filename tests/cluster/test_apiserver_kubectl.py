@@ -125,7 +125,19 @@ async def test_applying_again_changes_only_what_differs(web: RunningServer) -> N
 async def test_get_prints_tables_as_kubernetes_does(web: RunningServer) -> None:
     await run_pod(web)
     header, row = (await web.kubectl("get", "pods", "-o", "wide")).out.splitlines()
-    assert header.split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "NOMINATED", "NODE", "READINESS", "GATES"]
+    assert header.split() == [
+        "NAME",
+        "READY",
+        "STATUS",
+        "RESTARTS",
+        "AGE",
+        "IP",
+        "NODE",
+        "NOMINATED",
+        "NODE",
+        "READINESS",
+        "GATES",
+    ]
     assert row.split()[:4] == ["web-1", "2/2", "Running", "0"]
     assert row.split()[5:] == ["10.244.0.7", "lateen", "<none>", "<none>"]
     header, *rows = (await web.kubectl("get", "svc", "-A", "--show-labels")).out.splitlines()
@@ -247,3 +259,19 @@ async def test_mistakes_are_one_clear_message(
     output = await api.kubectl(*arguments, stdin=stdin, expect=1)
     assert text in output.err
     assert "Traceback" not in output.err
+
+
+async def test_generators_send_protobuf_and_are_understood(api: RunningServer) -> None:
+    await api.kubectl("create", "namespace", "shop")
+    await api.kubectl("create", "-n", "shop", "configmap", "a", "--from-literal=x=1")
+    await api.kubectl("create", "-n", "shop", "secret", "generic", "s", "--from-literal=password=x")
+    await api.kubectl("create", "-n", "shop", "deployment", "web", "--image=web:1", "--port=80", "--replicas=0")
+    await api.kubectl("expose", "-n", "shop", "deployment/web", "--port=8080")
+    deployment = json.loads((await api.kubectl("get", "-n", "shop", "deploy", "web", "-o", "json")).out)
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]["type"]) == (0, "RollingUpdate")
+    secret = json.loads((await api.kubectl("get", "-n", "shop", "secret", "s", "-o", "json")).out)
+    assert (secret["type"], secret["data"]) == ("Opaque", {"password": "eA=="})
+    assert "kubernetes-admin" in (await api.kubectl("auth", "whoami")).out
+    assert (await api.kubectl("auth", "can-i", "delete", "nodes")).out == "yes\n"
+    token = (await api.kubectl("create", "token", "default", "-n", "shop", "--audience=istio-ca")).out
+    assert api.server.issuer.check(token, ["istio-ca"]).namespace == "shop"

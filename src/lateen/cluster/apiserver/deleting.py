@@ -18,7 +18,7 @@ from aiohttp import web
 
 from lateen.cluster.apiserver.admission import Admission, Attributes, Document
 from lateen.cluster.apiserver.hooks import Hook
-from lateen.cluster.apiserver.request import Request, decode_object
+from lateen.cluster.apiserver.request import Request
 from lateen.cluster.apiserver.resource import Resource
 from lateen.cluster.apiserver.response import respond_list, respond_object, respond_value
 from lateen.cluster.apiserver.selection import parse_selection
@@ -44,8 +44,7 @@ class DeleteOptions:
 
 async def read_options(request: Request) -> DeleteOptions:
     """The options in the body, or in the query where the body has none; StatusError 400."""
-    body = await request.read()
-    document = decode_object(body) if body else {}
+    document = await request.document() if request.http.body_exists else {}
     policy = document.get("propagationPolicy") or request.query.get("propagationPolicy", "")
     if policy not in _POLICIES:
         raise bad_request(f'invalid propagationPolicy "{policy}": supported values: {", ".join(_POLICIES[1:])}')

@@ -1,8 +1,8 @@
 """What form of an answer a client takes: Accept header -> `Form`.
 
-kubectl asks `application/json;as=Table;v=v1;g=meta.k8s.io,application/json`: the first entry that is
-offered wins. Protobuf is not offered; clients that list JSON behind it get JSON, others 406. Source: the
-Kubernetes page "API Concepts", sections on alternate representations and Table fetches.
+kubectl asks `application/json;as=Table;v=v1;g=meta.k8s.io,application/json`: the first entry that is offered wins.
+Protobuf is read (lateen.api.schema.wire) but not written: clients that list JSON behind it get JSON, others 406.
+Source: the Kubernetes page "API Concepts", sections on alternate representations and Table fetches.
 """
 
 from __future__ import annotations
