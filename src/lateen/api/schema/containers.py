@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,11 @@ from lateen.base.quantity import parse_quantity
 Part = Mapping[str, Any]
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
+_FIELDS = frozenset(
+    {"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName"}
+    | {"status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"}
+)
+"""What an environment variable may take from its pod, besides single labels and annotations."""
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
@@ -71,17 +77,28 @@ def _validate_environment(variables: list[Any], path: str) -> Iterator[FieldErro
         else:
             yield from (invalid(f"{here}.name", name, text) for text in names.check_environment_name(name))
         source = variable.get("valueFrom")
-        if source is None:
-            continue
-        if not source:
-            text = (
-                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
-            )
-            yield invalid(f"{here}.valueFrom", "", text)
-        elif variable.get("value"):
-            yield invalid(f"{here}.valueFrom", "", "may not be specified when `value` is not empty")
-        elif len(source) > 1:
-            yield invalid(f"{here}.valueFrom", "", "may not have more than one field specified at a time")
+        if source is not None:
+            yield from _validate_source(source, variable, f"{here}.valueFrom")
+
+
+def _validate_source(source: Part, variable: Part, path: str) -> Iterator[FieldError]:
+    if not source:
+        text = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
+        yield invalid(path, "", text)
+    elif variable.get("value"):
+        yield invalid(path, "", "may not be specified when `value` is not empty")
+    elif len(source) > 1:
+        yield invalid(path, "", "may not have more than one field specified at a time")
+    for member in ("configMapKeyRef", "secretKeyRef"):
+        if member in source and not source[member].get("key"):
+            yield required(f"{path}.{member}.key")
+    if "fieldRef" in source:
+        field = source["fieldRef"].get("fieldPath") or ""
+        here = f"{path}.fieldRef.fieldPath"
+        if not field:
+            yield required(here)
+        elif field not in _FIELDS and not re.fullmatch(r"metadata\.(labels|annotations)\['.+'\]", field):
+            yield invalid(here, field, f"error converting fieldPath: field label not supported: {field}")
 
 
 def _validate_mounts(mounts: list[Any], path: str, volumes: set[str]) -> Iterator[FieldError]:

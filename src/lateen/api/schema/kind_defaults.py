@@ -152,7 +152,8 @@ def _deployment(deployment: JsonObject) -> None:
     _fill(strategy, type="RollingUpdate")
     if strategy["type"] == "RollingUpdate":
         rolling = _section(strategy, "rollingUpdate")
-        _fill(rolling, maxUnavailable="25%", maxSurge="25%")
+        for member in ("maxUnavailable", "maxSurge"):
+            rolling.setdefault(member, "25%")
     _section(deployment, "status")
 
 

@@ -141,6 +141,14 @@ def check_port_name(value: str) -> list[str]:
     return found
 
 
+def check_percent(value: str) -> list[str]:
+    """A percentage such as `25%`."""
+    if re.fullmatch(r"[0-9]+%", value):
+        return []
+    rule = "a valid percent string must be a numeric string followed by an ending '%'"
+    return [_explain(rule, "[0-9]+%", "1%", "93%")]
+
+
 def check_range(value: int, least: int, most: int) -> list[str]:
     """A whole number between two bounds, both included."""
     return [] if least <= value <= most else [f"must be between {least} and {most}, inclusive"]

@@ -118,18 +118,24 @@ def _validate_containers(spec: Spec, path: str, volumes: set[str]) -> Iterator[F
     used: set[str] = set()
     for place, container in enumerate(containers):
         here = f"{path}.containers[{place}]"
+        name = container.get("name") or ""
         yield from validate_container(container, here, volumes)
-        if container.get("name") in used:
-            yield duplicate(f"{here}.name", container["name"])
-        used.add(container.get("name") or "")
+        if name in used:
+            yield duplicate(f"{here}.name", name)
+        used.add(name)
         yield from validate_life(container, here)
+        if container.get("restartPolicy") is not None:
+            yield forbidden(f"{here}.restartPolicy", "may not be set for non-init containers")
     for place, container in enumerate(spec.get("initContainers") or ()):
         here = f"{path}.initContainers[{place}]"
+        name, policy = container.get("name") or "", container.get("restartPolicy")
         yield from validate_container(container, here, volumes)
-        if container.get("name") in used:
-            yield duplicate(f"{here}.name", container["name"])
-        used.add(container.get("name") or "")
-        if container.get("restartPolicy") == "Always":
+        if policy not in (None, "Always"):
+            yield not_supported(f"{here}.restartPolicy", policy, ("Always",))
+        if name in used:
+            yield duplicate(f"{here}.name", name)
+        used.update({name} - {""})
+        if policy == "Always":
             yield from validate_life(container, here)
         else:
             yield from (forbidden(f"{here}.{one}", _INIT_ONLY) for one in _LIFE if container.get(one) is not None)

@@ -92,7 +92,7 @@ def _validate_ports(ports: list[Any], kind: str) -> Iterator[FieldError]:
         if protocol not in PROTOCOLS:
             yield not_supported(f"{here}.protocol", protocol, PROTOCOLS)
         yield from validate_port(port.get("targetPort", number), f"{here}.targetPort")
-        if application := port.get("appProtocol"):
+        if (application := port.get("appProtocol")) is not None:
             wrong = names.check_qualified_name(application)
             yield from (invalid(f"{here}.appProtocol", application, text) for text in wrong)
         node_port = port.get("nodePort") or 0
@@ -101,9 +101,21 @@ def _validate_ports(ports: list[Any], kind: str) -> Iterator[FieldError]:
         if node_port and (protocol, node_port) in used_node_ports:
             yield duplicate(f"{here}.nodePort", node_port)
         if (protocol, number) in used:
-            yield duplicate(here, {"port": number, "protocol": protocol})
+            yield duplicate(here, _go_port(protocol, number))
         used.add((protocol, number))
         used_node_ports.add((protocol, node_port))
+
+
+def _go_port(protocol: str, number: int) -> dict[str, Any]:
+    """A port as Kubernetes' internal type prints it."""
+    return {
+        "Name": "",
+        "Protocol": protocol,
+        "AppProtocol": None,
+        "Port": number,
+        "TargetPort": 0,
+        "NodePort": 0,
+    }
 
 
 def _validate_affinity(spec: Part) -> Iterator[FieldError]:
@@ -143,14 +155,22 @@ def _validate_addresses(spec: Part) -> Iterator[FieldError]:
     policy = spec.get("ipFamilyPolicy")
     if policy is not None and policy not in _FAMILY_POLICIES:
         yield not_supported("spec.ipFamilyPolicy", policy, _FAMILY_POLICIES)
+    yield from _validate_address_list(addresses)
+
+
+def _validate_address_list(addresses: list[str]) -> Iterator[FieldError]:
+    wrong = []
     for place, one in enumerate(addresses):
         if place == 0 and one == "None":
             if len(addresses) > 1:
-                yield invalid("spec.clusterIPs", addresses, "'None' must be the first and only value")
+                wrong.append(invalid("spec.clusterIPs", addresses, "'None' must be the first and only value"))
         else:
-            yield from _validate_address(one, f"spec.clusterIPs[{place}]")
+            wrong += _validate_address(one, f"spec.clusterIPs[{place}]")
+    yield from wrong
     if len(addresses) > 2:
         yield invalid("spec.clusterIPs", addresses, "may only hold up to 2 values")
+    if len(addresses) > 1 and not wrong and len({":" in one for one in addresses}) == 1:
+        yield invalid("spec.clusterIPs", addresses, "may specify no more than one IP for each IP family")
 
 
 def _validate_address_change(spec: Part, before: Part) -> Iterator[FieldError]:

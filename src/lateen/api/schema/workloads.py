@@ -12,10 +12,13 @@ from typing import Any
 from lateen.api.json_patch import equal_json
 from lateen.api.schema.errors import FieldError, forbidden, invalid, not_supported, required
 from lateen.api.schema.metadata import validate_selector
+from lateen.api.schema.names import check_label, check_percent
 from lateen.api.schema.pods import validate_template
 
 Part = Mapping[str, Any]
 
+_NOUNS = {"StatefulSet": "statefulset", "DaemonSet": "daemonset"}
+_SELECTOR = ("matchLabels", "matchExpressions")
 _NOT_NEGATIVE = (
     "replicas",
     "minReadySeconds",
@@ -45,18 +48,21 @@ def validate_workload(workload: Part, old: Part | None) -> Iterator[FieldError]:
     """The mistakes in a Deployment, ReplicaSet, StatefulSet or DaemonSet."""
     kind, spec = str(workload.get("kind")), workload.get("spec") or {}
     yield from _validate_counts(spec, "spec")
-    selector, template = spec.get("selector"), spec.get("template") or {}
-    noun = {"StatefulSet": "statefulset", "DaemonSet": "daemonset"}.get(kind, "deployment")
-    if selector is None:
-        yield required("spec.selector")
-    else:
-        yield from validate_selector(selector, "spec.selector")
-        if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-            yield invalid("spec.selector", selector, f"empty selector is invalid for {noun}")
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    if selector and not selector_matches(selector, labels):
-        yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
-    yield from validate_template(template, "spec.template")
+    template = spec.get("template") or {}
+    unreadable = list(_validate_selector(kind, spec.get("selector")))
+    yield from unreadable
+    readable = not any(error.path.startswith("spec.selector.") for error in unreadable)
+    if not readable and kind != "DaemonSet":
+        detail = "" if kind == "StatefulSet" else "invalid label selector"
+        yield invalid("spec.selector", _go_selector(spec.get("selector")), detail)
+    if readable:
+        labels = (template.get("metadata") or {}).get("labels") or {}
+        if not selector_matches(spec.get("selector"), labels):
+            shown = dict(sorted(labels.items())) if "labels" in (template.get("metadata") or {}) else None
+            text = "`selector` does not match template `labels`"
+            yield invalid("spec.template.metadata.labels", shown, text)
+    if readable or kind == "DaemonSet":
+        yield from validate_template(_without_names(template) if kind == "StatefulSet" else template, "spec.template")
     yield from _validate_restart(template, ("Always",))
     if (template.get("spec") or {}).get("activeDeadlineSeconds") is not None:
         owner = "ReplicaSet" if kind == "Deployment" else kind
@@ -64,12 +70,38 @@ def validate_workload(workload: Part, old: Part | None) -> Iterator[FieldError]:
         yield forbidden("spec.template.spec.activeDeadlineSeconds", text)
     if kind == "Deployment":
         yield from _validate_strategy(spec)
+    elif kind == "StatefulSet" and old is None and (name := spec.get("serviceName")):
+        yield from (invalid("spec.serviceName", name, text) for text in check_label(name))
     if old is not None:
         yield from _validate_change(kind, spec, old.get("spec") or {})
 
 
-def selector_matches(selector: Part, labels: Part) -> bool:
-    """Whether a `matchLabels`/`matchExpressions` selector selects these labels."""
+def _validate_selector(kind: str, selector: Part | None) -> Iterator[FieldError]:
+    if selector is None:
+        if kind != "DaemonSet":
+            yield required("spec.selector")
+        return
+    yield from validate_selector(selector, "spec.selector")
+    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        noun = _NOUNS.get(kind, "deployment")
+        yield invalid("spec.selector", _go_selector(selector), f"empty selector is invalid for {noun}")
+
+
+def _go_selector(selector: Part | None) -> Part:
+    """A selector in the order and without the empty members that Kubernetes prints."""
+    return {member: (selector or {})[member] for member in _SELECTOR if (selector or {}).get(member)}
+
+
+def _without_names(template: Part) -> Part:
+    """A template without what a StatefulSet overwrites in each pod."""
+    spec = template.get("spec") or {}
+    return {**template, "spec": {key: value for key, value in spec.items() if key not in ("hostname", "subdomain")}}
+
+
+def selector_matches(selector: Part | None, labels: Part) -> bool:
+    """Whether a `matchLabels`/`matchExpressions` selector selects these labels; none selects nothing."""
+    if selector is None:
+        return False
     wanted = selector.get("matchLabels") or {}
     if any(labels.get(key) != value for key, value in wanted.items()):
         return False
@@ -113,29 +145,35 @@ def _validate_strategy(spec: Part) -> Iterator[FieldError]:
                 text = "may not be specified when strategy `type` is 'Recreate'"
                 yield forbidden("spec.strategy.rollingUpdate", text)
         case "RollingUpdate":
-            amounts = {}
-            for member in ("maxUnavailable", "maxSurge"):
-                value = (rolling or {}).get(member, 0)
-                amounts[member] = _amount(value)
-                if amounts[member] is None:
-                    text = "must be an integer or percentage (e.g '5%%')"
-                    yield invalid(f"spec.strategy.rollingUpdate.{member}", value, text)
-            if amounts == {"maxUnavailable": 0, "maxSurge": 0}:
-                path = "spec.strategy.rollingUpdate.maxUnavailable"
-                yield invalid(path, (rolling or {}).get("maxUnavailable", 0), "may not be 0 when `maxSurge` is 0")
-        case _:
-            yield not_supported("spec.strategy", strategy, ("Recreate", "RollingUpdate"))
+            yield from _validate_rolling(rolling or {}, "spec.strategy.rollingUpdate")
+        case other:
+            names = {"maxUnavailable": "MaxUnavailable", "maxSurge": "MaxSurge"}
+            shown = None if rolling is None else {name: rolling.get(key, 0) for key, name in names.items()}
+            printed = {"Type": other, "RollingUpdate": shown}
+            yield not_supported("spec.strategy", printed, ("Recreate", "RollingUpdate"))
     deadline, ready = spec.get("progressDeadlineSeconds"), spec.get("minReadySeconds") or 0
     if deadline is not None and deadline <= ready:
         yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
 
 
-def _amount(value: Any) -> int | None:
-    """A number or percentage as a number, None when it is neither."""
-    if isinstance(value, int):
-        return value if value >= 0 else None
-    text = str(value)
-    return int(text[:-1]) if text.endswith("%") and text[:-1].isdigit() else None
+def _validate_rolling(rolling: Part, path: str) -> Iterator[FieldError]:
+    amounts = []
+    for member in ("maxUnavailable", "maxSurge"):
+        value = rolling.get(member, 0)
+        if isinstance(value, int):
+            amounts.append(value)
+            if value < 0:
+                yield invalid(f"{path}.{member}", value, "must be greater than or equal to 0")
+        else:
+            wrong = check_percent(value)
+            yield from (invalid(f"{path}.{member}", value, text) for text in wrong)
+            amounts.append(0 if wrong else int(value[:-1]))
+    if amounts == [0, 0]:
+        shown = rolling.get("maxUnavailable", 0)
+        yield invalid(f"{path}.maxUnavailable", shown, "may not be 0 when `maxSurge` is 0")
+    value = rolling.get("maxUnavailable", 0)
+    if isinstance(value, str) and amounts[0] > 100:
+        yield invalid(f"{path}.maxUnavailable", value, "must not be greater than 100%")
 
 
 def _validate_change(kind: str, spec: Part, before: Part) -> Iterator[FieldError]:
