@@ -10,7 +10,7 @@ from lateen.api.kinds import Kind
 from lateen.api.kinds_builtin import BUILTIN
 from lateen.api.schema.defaults import apply_defaults
 from lateen.api.schema.definitions import find_schema
-from lateen.api.schema.errors import build_invalid_status
+from lateen.api.schema.errors import format_errors
 from lateen.api.schema.model import decode_schema
 from lateen.api.schema.validation import DocumentError, decode_document, validate
 
@@ -262,12 +262,11 @@ def test_a_custom_resource_is_judged_by_its_schema(document: dict[str, Any], exp
     assert [str(error) for error in validate(THING, document, SCHEMA)] == expected
 
 
-def test_the_status_names_every_cause() -> None:
+def test_several_errors_stand_in_brackets_without_repetition() -> None:
     errors = validate(THING, _thing(port=0, mode="C"), SCHEMA)
-    status = build_invalid_status("x.io", "Thing", "t", errors)
-    assert status["message"] == (
-        'Thing.x.io "t" is invalid: [spec.port: Invalid value: 0: spec.port in body should be greater than or equal '
-        'to 1, spec.mode: Unsupported value: "C": supported values: "A", "B"]'
+    assert [error.path for error in errors] == ["spec.port", "spec.mode"]
+    assert format_errors([*errors, errors[0]]) == (
+        "[spec.port: Invalid value: 0: spec.port in body should be greater than or equal to 1, "
+        'spec.mode: Unsupported value: "C": supported values: "A", "B"]'
     )
-    assert [cause["field"] for cause in status["details"]["causes"]] == ["spec.port", "spec.mode"]
-    assert status["code"] == 422
+    assert format_errors(errors[:1]) == str(errors[0])

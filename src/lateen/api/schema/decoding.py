@@ -37,12 +37,6 @@ def decode_builtin(document: dict[str, Any], schema: Schema, kind: str) -> Decod
     return Decoded(result if isinstance(result, dict) else {}, tuple(reader.unknown), reader.mismatch)
 
 
-def split_unknown(document: dict[str, Any], schema: Schema) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The document without unknown fields, and their paths; types are not judged."""
-    decoded = decode_builtin(document, schema, "")
-    return decoded.document, decoded.unknown
-
-
 _ZERO: dict[str | None, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": []}
 _GO_TYPES = {"string": "string", "boolean": "bool", "number": "float64"}
 _BITS = {"int32": 31, "int64": 63}

@@ -1,7 +1,8 @@
-"""Mistakes in a document as kube-apiserver tells them: FieldError, and the `Status` that carries them.
+"""Mistakes in a document as kube-apiserver tells them: one `FieldError` a cause of the `Status` that
+refuses it.
 
 `message` is the text of one status cause (`Required value`, `Invalid value: 0: must be ...`), `reason` its
-machine-readable name. kubectl prints the status message built here. Source: StatusCause and StatusDetails
+machine-readable name. Source: StatusCause and StatusDetails
 of meta/v1, and the wording that kubectl users know.
 """
 
@@ -100,20 +101,3 @@ def format_errors(errors: Sequence[FieldError]) -> str:
     """One error as it is, several in brackets without repetition."""
     texts = list(dict.fromkeys(map(str, errors)))
     return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-
-
-def build_invalid_status(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> dict[str, Any]:
-    """The `Status` document (422, Invalid) that tells these errors."""
-    qualified = f"{kind}.{group}" if group else kind
-    causes = [{"reason": one.reason, "message": one.message, "field": one.path} for one in errors]
-    details = {"name": name, "group": group, "kind": kind, "causes": causes}
-    return {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": f"{qualified} {quote(name)} is invalid: {format_errors(errors)}",
-        "reason": "Invalid",
-        "details": {key: value for key, value in details.items() if value},
-        "code": 422,
-    }
