@@ -128,7 +128,7 @@ async def test_a_node_that_says_nothing_useful_is_told_so(discovery: Discovery, 
 async def test_status_is_told_over_http(cluster: Cluster, discovery: Discovery) -> None:
     assert await get(discovery.ports.http, "/ready") == (200, "ready\n")
     async with plain_client(
-        discovery, refuse=lambda response: "no" if response.type_url == LISTENER else None
+        discovery, refuse=lambda response: "virtualOutbound: no" if response.type_url == LISTENER else None
     ) as client:
         client.subscribe(CLUSTER)
         client.subscribe(LISTENER)

@@ -67,7 +67,7 @@ class Discovery:
         assert review is not None, "a built-in kind"
         self._reviewer = TokenReviewer(lambda document: client.create(review, document, namespace=""))
         admission = Admission(self._reviewer, lambda proxy: ProxyViewer(proxy, self.db, self._pace), self.ready)
-        self.ads = AdsServer(admission.admit, self._index, self.metrics)
+        self.ads = AdsServer(admission.admit, self._index, self.metrics, self._pace)
 
     async def run(self) -> None:
         """Serve until cancelled; raises a LateenError when a port is taken or the signing key is unusable."""

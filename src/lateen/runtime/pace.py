@@ -28,11 +28,24 @@ class Pace:
         self._reset_is_due = False
         self._turn = asyncio.Event()
 
+    async def turn(self) -> None:
+        """Wait until this turn of the loop has time left."""
+        while self._spent >= SLICE_SECONDS:
+            self._turn.clear()
+            await self._turn.wait()
+        if not self._reset_is_due:
+            self._reset_is_due = True
+            asyncio.get_running_loop().call_soon(self._reset)
+
+    def charge(self, seconds: float) -> None:
+        """Count work of this turn that was, or is about to be, done elsewhere."""
+        self._spent += seconds
+
     async def map(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """The result of `work` for each item, in order."""
         results: list[R] = []
         for item in items:
-            await self._wait_for_turn()
+            await self.turn()
             started = perf_counter()
             results.append(work(item))
             self._spent += perf_counter() - started
@@ -42,19 +55,11 @@ class Pace:
         """Call `advance(is_over)` in turn after turn until it says that it is done."""
         is_done = False
         while not is_done:
-            await self._wait_for_turn()
+            await self.turn()
             started = perf_counter()
             end = started + SLICE_SECONDS - self._spent
             is_done = advance(lambda end=end: perf_counter() >= end)  # type: ignore[misc]
             self._spent += perf_counter() - started
-
-    async def _wait_for_turn(self) -> None:
-        while self._spent >= SLICE_SECONDS:
-            self._turn.clear()
-            await self._turn.wait()
-        if not self._reset_is_due:
-            self._reset_is_due = True
-            asyncio.get_running_loop().call_soon(self._reset)
 
     def _reset(self) -> None:
         self._spent = 0.0

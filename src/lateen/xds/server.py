@@ -20,6 +20,7 @@ import grpc
 from lateen.base.errors import DataError, PermissionDeniedError, UnavailableError
 from lateen.runtime.logging import get_logger
 from lateen.runtime.metrics import Metrics
+from lateen.runtime.pace import Pace
 from lateen.xds.events import Acknowledged, Event, Refused
 from lateen.xds.index import SubscriptionIndex
 from lateen.xds.messages import ADS_SERVICE, DELTA_METHOD, DeltaRequest, decode_delta_request
@@ -65,10 +66,11 @@ class Connection:
 class AdsServer:
     """Every ADS stream of this process."""
 
-    def __init__(self, admit: Admit, index: SubscriptionIndex, metrics: Metrics) -> None:
+    def __init__(self, admit: Admit, index: SubscriptionIndex, metrics: Metrics, pace: Pace | None = None) -> None:
         self.connections: dict[DeltaStream, Connection] = {}
         self._admit = admit
         self._index = index
+        self._pace = pace or Pace()
         self._numbers = itertools.count(1)
         self._nonce_prefix = secrets.token_hex(4)
         metrics.gauge("pilot_xds", "Connected ADS streams.").read_from(lambda: len(self.connections))
@@ -136,7 +138,7 @@ class AdsServer:
         context: Context,
     ) -> None:
         prefix = f"{self._nonce_prefix}-{next(self._numbers):x}-"
-        stream = DeltaStream(viewer, self._index, self, nonce_prefix=prefix)
+        stream = DeltaStream(viewer, self._index, self, self._pace, nonce_prefix=prefix)
         self.connections[stream] = Connection(caller, stream, asyncio.get_running_loop().time())
         try:
             await stream.run(first, requests, context.write)

@@ -13,12 +13,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from typing import Protocol
 
+from lateen.runtime.pace import Pace
 from lateen.xds.events import Acknowledged, Event, Refused, Stale, Subscribed, Unsubscribed
 from lateen.xds.index import SubscriptionIndex
 from lateen.xds.messages import DeltaRequest, decode_delta_request
 from lateen.xds.protocol import DeltaProtocol, Response
 from lateen.xds.resources import Resource, ResourceSet
 from lateen.xds.subscription import Need
+
+_WRITE_SECONDS = 2e-4
+_BYTE_SECONDS = 2e-9
+"""What gRPC takes of the loop's time for a message and for each of its bytes, measured."""
 
 
 class Viewer(Protocol):
@@ -44,11 +49,14 @@ class Observer(Protocol):
 class DeltaStream:
     """A proxy's delta ADS stream, from its first request to its end."""
 
-    def __init__(self, viewer: Viewer, index: SubscriptionIndex, observer: Observer, *, nonce_prefix: str = "") -> None:
+    def __init__(
+        self, viewer: Viewer, index: SubscriptionIndex, observer: Observer, pace: Pace, *, nonce_prefix: str = ""
+    ) -> None:
         self.protocol = DeltaProtocol(nonce_prefix=nonce_prefix)
         self.viewer = viewer
         self._index = index
         self._observer = observer
+        self._pace = pace
         self._woken = asyncio.Event()
 
     def mark(self, type_url: str, name: str | None) -> None:
@@ -85,6 +93,7 @@ class DeltaStream:
     async def _write_all(self, write: Callable[[bytes], Awaitable[object]]) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            await self._pace.turn()
             self._woken.clear()
             step = self.protocol.next_step(loop.time())
             if step is None:
@@ -92,7 +101,9 @@ class DeltaStream:
                 continue
             response = await self._answer(step, loop) if isinstance(step, Need) else step
             if response is not None:
-                await write(response.encode())
+                data = response.encode()
+                self._pace.charge(_WRITE_SECONDS + len(data) * _BYTE_SECONDS)
+                await write(data)
                 self._observer.sent(self, response)
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
