@@ -1,0 +1,186 @@
+"""The running cluster: API server, controllers and node in one loop, discovery and the agent beside them.
+
+Order: API server -> mesh objects -> discovery, agent, controllers, node; `progress` is told each step, and `ready` when
+all of them are. Anything that ends by itself ends the daemon with its error; SIGTERM ends it in order: pods first, so that
+they can drain, the API server last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Protocol
+
+from lateen.base.errors import UnavailableError
+from lateen.cluster.apiserver.server import ApiServer
+from lateen.cluster.controllers import loop as controllers
+from lateen.cluster.images import ImageTable
+from lateen.cluster.install import build_definitions, install_mesh
+from lateen.cluster.mesh_root import keep_mesh_root
+from lateen.cluster.node.node import Node
+from lateen.cluster.pki import Pki, open_pki, write_kubeconfig
+from lateen.cluster.ports import choose_ports, listen_on
+from lateen.cluster.state import COMPONENTS, Running, StateDir
+from lateen.cluster.store import Store
+from lateen.cluster.supervise import Child
+from lateen.cluster.zygote import ZygoteHandle
+from lateen.kube.client import Client
+from lateen.kube.config import load_config
+from lateen.runtime.logging import configure_logging, get_logger
+from lateen.runtime.tasks import TaskSet, wait_for_stop_signal
+
+log = get_logger("daemon")
+_READY_SECONDS = 60.0
+_POLL_SECONDS = 0.02
+
+
+class Progress(Protocol):
+    """Where the daemon tells how far it is."""
+
+    def send(self, **message: object) -> None:
+        """Tell one step."""
+
+    def close(self) -> None:
+        """Nothing more to tell."""
+
+
+def run_daemon(state: StateDir, zygote: ZygoteHandle, progress: Progress, *, automatic_ports: bool) -> None:
+    """Run until SIGTERM or SIGINT; raises the LateenError that ended it otherwise."""
+    configure_logging()
+    try:
+        asyncio.run(Daemon(state, zygote, progress, choose_ports(state, automatic=automatic_ports)).run())
+    finally:
+        zygote.close()
+
+
+class Daemon:
+    """One run of the cluster."""
+
+    def __init__(self, state: StateDir, zygote: ZygoteHandle, progress: Progress, ports: dict[str, int]) -> None:
+        self._state, self._zygote, self._progress, self._ports = state, zygote, progress, ports
+        self._server = f"https://127.0.0.1:{ports['api']}"
+        self._agent_control = state.runtime / "agent.sock"
+
+    async def run(self) -> None:
+        """Start everything, report, and wait for the end."""
+        async with AsyncExitStack() as stack:
+            api = await self._start_api(stack)
+            tasks = TaskSet("cluster")
+            stack.push_async_callback(tasks.close)
+            node = await self._start_node(stack, tasks, api)
+            await self._step("the control plane is ready", self._until(self._discovery_is_ready, tasks))
+            await self._step("the node is ready", node.ready())
+            self._write_running(ready=True)
+            self._progress.send(ready=True)
+            self._progress.close()
+            stop = tasks.start(wait_for_stop_signal(), name="signals")
+            failure = asyncio.ensure_future(tasks.wait())
+            await asyncio.wait({stop, failure}, return_when=asyncio.FIRST_COMPLETED)
+            if failure.done():
+                failure.result()
+            failure.cancel()
+            log.info("stopping")
+
+    async def _start_api(self, stack: AsyncExitStack) -> ApiServer:
+        self._progress.send(step="starting the API server")
+        pki = open_pki(self._state.pki)
+        listener = listen_on(self._ports["api"])
+        api = ApiServer(Store(self._state.database), pki, definitions=build_definitions())
+        await api.start([listener])
+        stack.push_async_callback(api.close)
+        self._write_kubeconfigs(pki)
+        self._write_running(ready=False)
+        async with self._client("admin") as client:
+            await install_mesh(client)
+        self._progress.send(done=f"the API server listens on {self._server}")
+        return api
+
+    async def _start_node(self, stack: AsyncExitStack, tasks: TaskSet, api: ApiServer) -> Node:
+        self._progress.send(step="starting the control plane and the node")
+        admin = await stack.enter_async_context(self._client("admin"))
+        for child in (self._discovery(), self._agent()):
+            tasks.start(child.run(), name=child.name)
+        tasks.start(keep_mesh_root(admin, self._state.mesh_root_cert), name="mesh-root")
+        tasks.start(controllers.run(await stack.enter_async_context(self._client("controllers"))), name="controllers")
+        node = Node(
+            client=await stack.enter_async_context(self._client("node")),
+            zygote=self._zygote,
+            images=ImageTable(),
+            state=self._state,
+            agent_control=self._agent_control,
+        )
+        api.pod_io = node
+        tasks.start(node.run(), name="node")
+        return node
+
+    async def _step(self, text: str, work: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await work
+        except TimeoutError:
+            raise UnavailableError(
+                f"not in {_READY_SECONDS:.0f} s: {text}", fix=f"the log files in {self._state.logs} tell more"
+            ) from None
+        self._progress.send(done=text)
+
+    async def _until(self, attempt: Callable[[], Awaitable[bool]], tasks: TaskSet) -> None:
+        failure = asyncio.ensure_future(tasks.wait())
+        try:
+            while not await attempt():
+                if failure.done():
+                    failure.result()
+                await asyncio.sleep(_POLL_SECONDS)
+        finally:
+            failure.cancel()
+
+    async def _discovery_is_ready(self) -> bool:
+        return await asyncio.to_thread(_answers, f"http://127.0.0.1:{self._ports['http']}/ready")
+
+    @asynccontextmanager
+    async def _client(self, user: str) -> AsyncIterator[Client]:
+        path = self._state.kubeconfig if user == "admin" else self._state.component_kubeconfig(user)
+        async with Client(load_config(path), user_agent=f"lateen-{user}") as client:
+            yield client
+
+    def _discovery(self) -> Child:
+        ports = self._ports
+        arguments = [
+            *("--kubeconfig", str(self._state.component_kubeconfig("discovery"))),
+            *("--ads-port", str(ports["ads"]), "--tls-port", str(ports["tls"])),
+            *("--http-port", str(ports["http"]), "--monitoring-port", str(ports["monitoring"])),
+            "--die-with-parent",
+        ]
+        return self._child("discovery", "lateen.pilot.main", arguments)
+
+    def _agent(self) -> Child:
+        arguments = [
+            *("--control", str(self._agent_control), "--discovery", f"127.0.0.1:{self._ports['tls']}"),
+            *("--root-cert", str(self._state.mesh_root_cert), "--die-with-parent"),
+        ]
+        return self._child("agent", "lateen.agent.main", arguments)
+
+    def _child(self, name: str, module: str, arguments: list[str]) -> Child:
+        command = [sys.executable, "-m", module, *arguments]
+        return Child(name, command, self._state.logs / f"{name}.log", dict(os.environ))
+
+    def _write_kubeconfigs(self, pki: Pki) -> None:
+        for user in ("admin", *COMPONENTS):
+            path = self._state.kubeconfig if user == "admin" else self._state.component_kubeconfig(user)
+            write_kubeconfig(path, server=self._server, ca_pem=pki.ca_pem, token=pki.tokens[user], user=user)
+
+    def _write_running(self, *, ready: bool) -> None:
+        Running(os.getpid(), version("lateen"), self._server, self._ports, ready=ready).write(self._state)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
