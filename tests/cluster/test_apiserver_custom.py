@@ -62,9 +62,10 @@ def ship(name: str = "a", **spec: Any) -> dict[str, Any]:
 
 async def test_a_definition_is_established_and_served_at_once(api: RunningServer) -> None:
     created = await api.create(CRDS, definition())
-    assert {
-        condition["type"]: condition["status"] for condition in created["status"]["conditions"]
-    } == {"NamesAccepted": "True", "Established": "True"}
+    assert {condition["type"]: condition["status"] for condition in created["status"]["conditions"]} == {
+        "NamesAccepted": "True",
+        "Established": "True",
+    }
     assert created["status"]["storedVersions"] == ["v1"]
     assert created["status"]["acceptedNames"]["listKind"] == "ShipList"
     stored = await api.create(SHIPS, ship())
@@ -184,7 +185,8 @@ async def test_names_that_are_taken_are_not_accepted(api: RunningServer) -> None
     await api.create(CRDS, definition())
     other = definition("vessels", "Ship")
     created = await api.create(CRDS, other)
-    assert {
-        condition["type"]: condition["status"] for condition in created["status"]["conditions"]
-    } == {"NamesAccepted": "False", "Established": "False"}
+    assert {condition["type"]: condition["status"] for condition in created["status"]["conditions"]} == {
+        "NamesAccepted": "False",
+        "Established": "False",
+    }
     assert (await api.request("GET", "/apis/example.com/v1/vessels")).status == 404

@@ -1,7 +1,10 @@
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from lateen.cluster.apiserver.event_expiry import expire_events
+from lateen.cluster.apiserver.strategy import format_time
 from lateen.testing.apiserver import MERGE_PATCH, RunningServer
 from lateen.testing.poll import until
 
@@ -198,3 +201,14 @@ async def test_the_two_apis_for_events_show_the_same_events(api: RunningServer) 
     assert [(item["apiVersion"], item["message"]) for item in listed["items"]] == [("v1", "hello"), ("v1", "there")]
     listed = await api.get(new)
     assert [(item["note"], item["regarding"]["name"]) for item in listed["items"]] == [("hello", "p"), ("there", "p")]
+
+
+async def test_events_end_after_an_hour(api: RunningServer) -> None:
+    path = "/api/v1/namespaces/default/events"
+    reference = {"kind": "Pod", "namespace": "default", "name": "p"}
+    moment = datetime.now(UTC)
+    for name, age in (("old", 70), ("new", 10)):
+        stamp = format_time(moment - timedelta(minutes=age))
+        await api.create(path, {"metadata": {"name": name}, "involvedObject": reference, "lastTimestamp": stamp})
+    assert await expire_events(api.store, moment) == 1
+    assert [item["metadata"]["name"] for item in (await api.get(path))["items"]] == ["new"]

@@ -223,3 +223,40 @@ async def test_match_conditions_are_refused_when_they_are_configured(api: Runnin
     body = webhook.configuration("validating", matchConditions=[{"name": "a", "expression": "true"}])
     answer = await api.request("POST", CONFIGURATIONS.format("validating"), body)
     assert (answer.status, "matchConditions are not supported" in answer.message) == (422, True)
+
+
+async def test_services_are_dialled_at_their_ready_endpoints(tmp_path: Path) -> None:
+    webhook = Webhook(tmp_path / "webhook")
+    dialled: list[tuple[str, int]] = []
+
+    async def connect(address: str, port: int) -> socket.socket:
+        dialled.append((address, port))
+        connected = socket.socket()
+        connected.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connected, ("127.0.0.1", webhook.port))
+        return connected
+
+    async with serve(webhook), run_apiserver(tmp_path / "api") as api:
+        api.server.use_pod_network(connect)
+        reference = {"service": {"namespace": "default", "name": "kubernetes"}, "caBundle": webhook.ca_bundle}
+        await configure(api, "validating", webhook.configuration("validating", clientConfig=reference))
+        await api.create(MAPS, {"metadata": {"name": "a"}})
+        assert dialled == [("10.244.0.1", int(api.url.rpartition(":")[2]))]
+        body = webhook.configuration(
+            "validating", clientConfig=reference | {"service": {"namespace": "default", "name": "none"}}
+        )
+        assert (await api.request("PUT", CONFIGURATIONS.format("validating") + "/test", body)).status == 200
+        answer = await api.request("POST", MAPS, {"metadata": {"name": "b"}})
+        assert (answer.status, 'service "none" not found' in answer.message) == (500, True)
+
+
+async def test_containers_that_a_webhook_adds_get_the_token_too(api: RunningServer, webhook: Webhook) -> None:
+    rules = [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]
+    await configure(api, "mutating", webhook.configuration("mutating", rules=rules))
+    container = {"name": "proxy", "image": "proxy"}
+    webhook.answer = lambda _: patch({"op": "add", "path": "/spec/containers/-", "value": container})
+    body = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "x"}]}}
+    pod = await api.create("/api/v1/namespaces/default/pods", body)
+    mounts = [[mount["mountPath"] for mount in one["volumeMounts"]] for one in pod["spec"]["containers"]]
+    assert mounts == [["/var/run/secrets/kubernetes.io/serviceaccount"]] * 2
+    assert len(pod["spec"]["volumes"]) == 1

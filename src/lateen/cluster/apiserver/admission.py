@@ -1,6 +1,7 @@
 """What may pass before it is stored: (operation, object, old object) -> object, changed or refused.
 
-The order is kube-apiserver's: the namespace must live, the pod's service account is found and mounted, then
+The order is kube-apiserver's: the namespace must live, the pod's service account is found and mounted (once more
+if a webhook added containers), then
 mutating webhooks; after validation come the validating webhooks. `Attributes` is what every step sees of
 the request.
 
@@ -73,7 +74,11 @@ class Admission:
                 await self._service_accounts.admit(document, attributes.namespace, attributes.name)
             if warning := find_effect_warning(resource.kind):
                 attributes.warnings.append(warning)
-        return await self._webhooks.mutate(attributes)
+        changed = await self._webhooks.mutate(attributes)
+        if changed and attributes.operation == "CREATE" and resource.storage == "pods" and not attributes.subresource:
+            assert attributes.object is not None
+            await self._service_accounts.admit(attributes.object, attributes.namespace, attributes.name)
+        return changed
 
     async def validate(self, attributes: Attributes) -> None:
         """Let validating webhooks refuse the object as it would be stored."""

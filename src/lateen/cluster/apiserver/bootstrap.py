@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lateen.cluster.apiserver.custom_resources import CRDS
-from lateen.cluster.apiserver.hooks import Hook, NamespaceHook, build_object, put_if_missing
+from lateen.cluster.apiserver.hooks import Hook, build_object, put_changed, put_if_missing
 from lateen.cluster.apiserver.strategy import complete
 from lateen.cluster.revisions import Key
 from lateen.cluster.store import Store
@@ -33,18 +33,12 @@ async def create_system_objects(
     for name in SYSTEM_NAMESPACES:
         namespace = build_object("v1", "Namespace", name)
         complete("namespaces", namespace)
-        key = Key("namespaces", "", name)
-        await put_if_missing(store, key, namespace)
-        await _namespace_hook(hooks).written(key, namespace)
+        await put_if_missing(store, Key("namespaces", "", name), namespace)
+    for revision in store.list_objects("namespaces"):
+        await hooks["namespaces"].written(revision.key, revision.document())
     await _put_service(store, hooks, port)
     for definition in definitions:
         await _put_definition(store, hooks[CRDS], definition)
-
-
-def _namespace_hook(hooks: Mapping[str, Hook]) -> NamespaceHook:
-    hook = hooks["namespaces"]
-    assert isinstance(hook, NamespaceHook)
-    return hook
 
 
 async def _put_service(store: Store, hooks: Mapping[str, Hook], port: int) -> None:
@@ -70,7 +64,7 @@ async def _put_service(store: Store, hooks: Mapping[str, Hook], port: int) -> No
     endpoints["subsets"] = [
         {"addresses": [{"ip": BRIDGE_ADDRESS}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}
     ]
-    await _replace(store, Key("endpoints", "default", "kubernetes"), endpoints)
+    await put_changed(store, Key("endpoints", "default", "kubernetes"), endpoints)
     endpoint_slice = build_object("discovery.k8s.io/v1", "EndpointSlice", "kubernetes", "default")
     endpoint_slice["metadata"] |= {"generation": 1, "labels": {"kubernetes.io/service-name": "kubernetes"}}
     endpoint_slice |= {
@@ -78,18 +72,7 @@ async def _put_service(store: Store, hooks: Mapping[str, Hook], port: int) -> No
         "endpoints": [{"addresses": [BRIDGE_ADDRESS], "conditions": {"ready": True}}],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     }
-    await _replace(store, Key("endpointslices.discovery.k8s.io", "default", "kubernetes"), endpoint_slice)
-
-
-async def _replace(store: Store, key: Key, document: Document) -> None:
-    current = store.latest(key)
-    if current is not None:
-        stored = current.document()
-        identity = {name: stored["metadata"][name] for name in ("uid", "creationTimestamp", "resourceVersion")}
-        document["metadata"] |= identity
-        if document == stored:
-            return
-    await store.put(key, document, expected=current.version if current is not None else None)
+    await put_changed(store, Key("endpointslices.discovery.k8s.io", "default", "kubernetes"), endpoint_slice)
 
 
 async def _put_definition(store: Store, hook: Hook, definition: Document) -> None:

@@ -18,6 +18,8 @@ from lateen.cluster.store import Store, WrongVersionError
 
 Document = dict[str, Any]
 
+_IDENTITY = ("uid", "creationTimestamp", "resourceVersion")
+
 
 class Hook(Protocol):
     """The steps of one kind."""
@@ -78,7 +80,7 @@ class NamespaceHook:
         }
         authority["data"] = {"ca.crt": self._ca_pem.decode()}
         account = build_object("v1", "ServiceAccount", "default", key.name)
-        await put_if_missing(self._store, Key("configmaps", key.name, ROOT_CA_CONFIG_MAP), authority)
+        await put_changed(self._store, Key("configmaps", key.name, ROOT_CA_CONFIG_MAP), authority)
         await put_if_missing(self._store, Key("serviceaccounts", key.name, "default"), account)
 
     async def removed(self, key: Key) -> None:
@@ -91,6 +93,20 @@ def build_object(api_version: str, kind: str, name: str, namespace: str = "") ->
     if namespace:
         metadata["namespace"] = namespace
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+
+async def put_changed(store: Store, key: Key, document: Document) -> None:
+    """Store an object of the system's in place of another state of it; its identity stays."""
+    current = store.latest(key)
+    if current is not None:
+        stored = current.document()
+        document["metadata"] |= {name: stored["metadata"][name] for name in _IDENTITY if name in stored["metadata"]}
+        if document == stored:
+            return
+    try:
+        await store.put(key, document, expected=current.version if current is not None else None)
+    except WrongVersionError:
+        pass
 
 
 async def put_if_missing(store: Store, key: Key, document: Document) -> None:

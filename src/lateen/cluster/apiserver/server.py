@@ -30,6 +30,7 @@ from lateen.cluster.apiserver.definitions import DefinitionHook
 from lateen.cluster.apiserver.deleting import Deleter
 from lateen.cluster.apiserver.discovery import Discovery
 from lateen.cluster.apiserver.dispatch import SUBRESOURCES, Dispatcher, Handlers
+from lateen.cluster.apiserver.event_expiry import run_expiry
 from lateen.cluster.apiserver.hooks import Hook, NamespaceHook, WebhookConfigurationHook
 from lateen.cluster.apiserver.openapi import OpenApiPaths
 from lateen.cluster.apiserver.paths import Paths
@@ -40,6 +41,7 @@ from lateen.cluster.apiserver.resource import Catalogue
 from lateen.cluster.apiserver.response import respond_error
 from lateen.cluster.apiserver.reviews import Reviews
 from lateen.cluster.apiserver.service_addresses import ServiceAddresses
+from lateen.cluster.apiserver.service_dialer import Connect, ServiceDialer
 from lateen.cluster.apiserver.status import StatusError, internal_error, unavailable
 from lateen.cluster.apiserver.subresources import Subresources
 from lateen.cluster.apiserver.tokens import TokenIssuer
@@ -98,6 +100,7 @@ class ApiServer:
         )
         self._dispatcher = Dispatcher(self._catalogue, handlers)
         self._runner: web.ServerRunner | None = None
+        self._expiry: asyncio.Task[None] | None = None
         self._writes: set[asyncio.Task[web.StreamResponse]] = set()
 
     @property
@@ -109,9 +112,9 @@ class ApiServer:
     def pod_io(self, value: PodIO) -> None:
         self._subresources.pod_io = value
 
-    def use_resolver(self, resolve: Resolve) -> None:
-        """Say how Services of webhooks are reached."""
-        self._webhooks.resolve = resolve
+    def use_pod_network(self, connect: Connect) -> None:
+        """Say how pods are reached, for the webhooks that run in them."""
+        self._webhooks.resolve = ServiceDialer(self._store, connect)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Create what a cluster begins with, then listen on the sockets, which are bound already.
@@ -122,6 +125,7 @@ class ApiServer:
         port = sockets[0].getsockname()[1]
         await create_system_objects(self._store, self._hooks, port=port, definitions=self._definitions)
         self._definition_hook.resume()
+        self._expiry = asyncio.create_task(run_expiry(self._store), name="event-expiry")
         server = web.Server(
             self._handle,
             handler_cancellation=True,
@@ -141,6 +145,8 @@ class ApiServer:
     async def close(self) -> None:
         """Finish the writes under way, end the watches and release the store's file."""
         self._watcher.close()
+        if self._expiry is not None:
+            self._expiry.cancel()
         await self._definition_hook.close()
         if self._runner is not None:
             await self._runner.cleanup()
