@@ -3,6 +3,8 @@
 Part of `pod.Pod`. Source: Kubernetes API reference v1.34, `core/v1` Volume.
 """
 
+from msgspec import field
+
 from lateen.api.container import ObjectFieldSelector, ResourceFieldSelector
 from lateen.api.view import View
 
@@ -85,7 +87,7 @@ class VolumeProjection(View, frozen=True, kw_only=True):
 
     secret: SecretProjection | None = None
     config_map: ConfigMapProjection | None = None
-    downward_api: DownwardApiVolume | None = None
+    downward_api: DownwardApiVolume | None = field(name="downwardAPI", default=None)
     service_account_token: ServiceAccountTokenProjection | None = None
 
 
@@ -118,6 +120,6 @@ class Volume(View, frozen=True, kw_only=True):
     config_map: ConfigMapVolume | None = None
     secret: SecretVolume | None = None
     projected: ProjectedVolume | None = None
-    downward_api: DownwardApiVolume | None = None
+    downward_api: DownwardApiVolume | None = field(name="downwardAPI", default=None)
     host_path: HostPathVolume | None = None
     persistent_volume_claim: PersistentVolumeClaimVolume | None = None

@@ -19,6 +19,7 @@ from lateen.cluster.sandbox.channel import Channel, Message, open_channel_pair
 BRIDGE_ADDRESS = "10.244.0.1"
 POD_PREFIX = 16
 DNS_ADDRESS = "10.96.0.10"
+SERVICE_NETWORK = ("10.96.0.0", 16)  # also apiserver/service_addresses.py, which allocates from it
 _FIRST_DESCRIPTOR = 3
 
 
@@ -44,7 +45,12 @@ def fork_zygote(
 
     Must be called by a process with one thread. `addresses` become local addresses of the node namespace.
     """
-    network: Message = {"gateway": gateway, "prefix": prefix, "addresses": list(addresses)}
+    network: Message = {
+        "gateway": gateway,
+        "prefix": prefix,
+        "addresses": list(addresses),
+        "services": list(SERVICE_NETWORK),
+    }
     ours, theirs = open_channel_pair()
     pid = os.fork()
     if pid == 0:

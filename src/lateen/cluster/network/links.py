@@ -88,13 +88,23 @@ def delete(netlink: NetlinkSocket, name: str) -> None:
     netlink.request(RTM_DELLINK, 0, _link(socket.if_nametoindex(name), 0, 0))
 
 
-def configure_node(bridge: str, address: str, prefix: int, service_addresses: tuple[str, ...]) -> None:
-    """Create loopback and bridge of the node namespace; `service_addresses` become local (DNS listens there)."""
+def configure_node(
+    bridge: str, address: str, prefix: int, service_addresses: tuple[str, ...], services: tuple[str, int] | None = None
+) -> None:
+    """Create loopback and bridge of the node namespace; `service_addresses` become local (DNS listens there).
+
+    `services` is the network of all cluster IPs: without a route to it, the node's own connections to Services would
+    fail before the rules that translate them are asked.
+    """
     with NetlinkSocket(NETLINK_ROUTE) as netlink:
         set_up(netlink, "lo")
         for service_address in service_addresses:
             add_address(netlink, "lo", service_address, 32)
         create_bridge(netlink, bridge, address, prefix)
+        if services is not None:
+            index = encode_attribute(RTA_OIF, struct.pack("=I", socket.if_nametoindex(bridge)))
+            network = encode_attribute(RTA_DST, socket.inet_aton(services[0]))
+            _add_route(netlink, services[1], RT_SCOPE_LINK, network + index)
 
 
 def connect_pod(name: str, bridge: str, peer_pid: int) -> None:

@@ -30,7 +30,6 @@ from lateen.api.discovery import Endpoint, EndpointSlice
 from lateen.cluster.network import nft
 
 TABLE = "lateen-services"
-SERVICE_NETWORK = "10.96.0.0/16"  # also apiserver/service_addresses.py, which allocates from it
 PORTS, ENDPOINTS, HAIRPINS = "ports", "endpoints", "hairpins"
 _REFUSE = "refuse"
 _PICK = "pick-"
@@ -112,10 +111,11 @@ def merge_elements(services: Iterable[Elements]) -> Elements:
     return merged
 
 
-def build_service_rules(elements: Elements, *, local_addresses: Sequence[str] = ()) -> list[nft.Batch]:
+def build_service_rules(elements: Elements, *, network: str, local_addresses: Sequence[str] = ()) -> list[nft.Batch]:
     """Return the batches that replace the table, whatever it held; the first is everything up to 3,000 elements.
 
-    Processes of the node namespace itself answer at `local_addresses` when no Service has them.
+    `network` holds all cluster IPs; processes of the node namespace itself answer at `local_addresses` when no Service
+    has them.
     """
     # Created first, so that there is one to delete.
     base = nft.Batch(TABLE).add_table().delete_table().add_table()
@@ -127,7 +127,7 @@ def build_service_rules(elements: Elements, *, local_addresses: Sequence[str] = 
     base.add_rule("dispatch", _load_port(), nft.look_up(PORTS, to=0))
     for address in local_addresses:
         base.add_rule("dispatch", nft.match_address(_DESTINATION, address), nft.decide(nft.RETURN))
-    base.add_rule("dispatch", nft.match_address(_DESTINATION, SERVICE_NETWORK), nft.reject())
+    base.add_rule("dispatch", nft.match_address(_DESTINATION, network), nft.reject())
     for chain, hook in (("prerouting", nft.HOOK_PREROUTING), ("output", nft.HOOK_OUTPUT)):
         base.add_base_chain(chain, "nat", hook, nft.PRIORITY_DESTINATION_NAT)
         base.add_rule(chain, nft.decide(nft.GOTO, "dispatch"))

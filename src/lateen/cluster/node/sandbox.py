@@ -29,6 +29,8 @@ from lateen.cluster.sandbox.channel import (
 from lateen.cluster.zygote import ZygoteHandle
 
 EventHandler = Callable[[Message], None]
+ExitHandler = Callable[[str, int, str], None]
+"""(container key, exit code, termination message)."""
 
 
 class SandboxError(UnavailableError):
@@ -198,7 +200,7 @@ async def _wait_writable(opened: socket.socket) -> None:
 class Sandbox(_Sockets):
     """One pod's pid 1."""
 
-    def __init__(self, end: socket.socket, on_exit: Callable[[str, int], None]) -> None:
+    def __init__(self, end: socket.socket, on_exit: ExitHandler) -> None:
         super().__init__(ChannelClient(end, self._handle))
         self._on_exit = on_exit
         self._executions: dict[int, asyncio.Future[int]] = {}
@@ -231,7 +233,7 @@ class Sandbox(_Sockets):
 
     def _handle(self, event: Message) -> None:
         if event["event"] == "exited":
-            self._on_exit(event["container"], event["code"])
+            self._on_exit(event["container"], event["code"], event.get("message", ""))
         elif event["event"] == "exec-exited":
             ended = self._executions.pop(event["exec"], None)
             if ended is not None and not ended.done():
@@ -283,10 +285,8 @@ class NodeNamespace(_Sockets):
         if self._failure is not None:
             raise self._failure
 
-    async def create_sandbox(
-        self, uid: str, host_name: str, address: str, on_exit: Callable[[str, int], None]
-    ) -> Sandbox:
-        """Return a new pod with its network; `on_exit(container key, exit code)` is told of containers."""
+    async def create_sandbox(self, uid: str, host_name: str, address: str, on_exit: ExitHandler) -> Sandbox:
+        """Return a new pod with its network; `on_exit` is told of containers that ended."""
         _result, [descriptor] = await self._client.request("sandbox", uid=uid, host_name=host_name, address=address)
         return Sandbox(socket.socket(fileno=descriptor), on_exit)
 

@@ -18,6 +18,7 @@ from lateen.cluster.sandbox.poll import Poller, ignore_terminal_signals, iterate
 from lateen.cluster.sandbox.root import Root, StepFailed
 
 _READ_BYTES = 1 << 16
+_MESSAGE_BYTES = 4096  # as kubelet
 START_FAILED = 128
 
 
@@ -48,7 +49,8 @@ class ContainerInit:
             self._poller.run_once()
         self._drain()
         self._log.finish()
-        self._channel.send({"event": "exited", "code": self._code})
+        message = _read_termination_message(self._spec["termination_log"])
+        self._channel.send({"event": "exited", "code": self._code, "message": message})
 
     def _start_app(self) -> None:
         with open("/dev/null", "rb") as null:
@@ -140,6 +142,14 @@ class ContainerInit:
 
     def _refuse(self, request: int, failed: StepFailed) -> None:
         self._channel.send({"id": request, "error": {"step": failed.step, "errno": failed.number}})
+
+
+def _read_termination_message(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MESSAGE_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def run(channel: Channel, spec: Message) -> None:

@@ -1,7 +1,8 @@
 """The system calls that Python's standard library (3.11) lacks, one function each, raising OSError.
 
 Invariants: called only in single-threaded processes (`unshare(CLONE_NEWUSER)` is EINVAL otherwise).
-Source: unshare(2), mount(2), mount_setattr(2), pivot_root(2), prctl(2), capabilities(7), user_namespaces(7).
+Source: unshare(2), mount(2), mount_setattr(2), open_tree(2), openat2(2), pivot_root(2), prctl(2), capabilities(7),
+user_namespaces(7).
 """
 
 import ctypes
@@ -30,10 +31,11 @@ _STAT_ARGUMENTS_END = 48
 _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 38, 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
-_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_AT_FDCWD, _AT_RECURSIVE, _AT_EMPTY_PATH = -100, 0x8000, 0x1000
+_OPEN_TREE_CLONE, _MOVE_MOUNT_FROM_DESCRIPTOR, _RESOLVE_IN_ROOT = 1, 4, 0x10
 
 # System calls added since Linux 5.1 have one number everywhere; older ones differ on x86-64.
-_SYS_MOUNT_SETATTR = 442
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 428, 429, 437, 442
 _SYS_PIVOT_ROOT = 155 if platform.machine() == "x86_64" else 41
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -74,26 +76,48 @@ def unmount(target: str) -> None:
     _check(_libc.umount2(os.fsencode(target), MNT_DETACH), target)
 
 
-def restrict_mount(target: str, attributes: int, *, recursive: bool = True) -> None:
-    """Add attributes (read-only, nosuid, nodev) to a mount, and by default to those below it."""
-    arguments = ctypes.create_string_buffer(struct.pack("=QQQQ", attributes, 0, 0, 0))
+def _call(number: int, *arguments: object) -> int:
+    """Make a system call with fixed-width arguments; returns its result, -1 with errno set if it failed."""
+    converted = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
+    result: int = _libc.syscall(ctypes.c_long(number), *converted)
+    return result
+
+
+def restrict_mount(target: str | int, attributes: int, *, recursive: bool = True) -> None:
+    """Add attributes (read-only, nosuid, nodev) to a mount (path or descriptor), and by default to those below it."""
+    structure = ctypes.create_string_buffer(struct.pack("=QQQQ", attributes, 0, 0, 0))
     flags = _AT_RECURSIVE if recursive else 0
-    _check(
-        _libc.syscall(
-            ctypes.c_long(_SYS_MOUNT_SETATTR),
-            ctypes.c_int(_AT_FDCWD),
-            os.fsencode(target),
-            ctypes.c_uint(flags),
-            arguments,
-            ctypes.c_size_t(32),
-        ),
-        target,
-    )
+    if isinstance(target, int):
+        _check(_call(_SYS_MOUNT_SETATTR, target, b"", flags | _AT_EMPTY_PATH, structure, 32))
+    else:
+        _check(_call(_SYS_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), flags, structure, 32), target)
+
+
+def open_in_root(directory: int, path: str) -> int:
+    """Open (O_PATH) what `path` means if `directory` were the root: no symbolic link leads out of it."""
+    how = ctypes.create_string_buffer(struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT))
+    descriptor = _call(_SYS_OPENAT2, directory, os.fsencode(path), how, 24)
+    _check(descriptor, path)
+    return descriptor
+
+
+def clone_mount(descriptor: int) -> int:
+    """Return a detached copy of the mounts at an open file or directory."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE | _AT_EMPTY_PATH
+    cloned = _call(_SYS_OPEN_TREE, descriptor, b"", flags)
+    _check(cloned)
+    return cloned
+
+
+def attach_mount(descriptor: int, target: str) -> None:
+    """Mount a detached copy at `target`."""
+    arguments = (descriptor, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_FROM_DESCRIPTOR)
+    _check(_call(_SYS_MOVE_MOUNT, *arguments), target)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """Make `new_root` (a mount) the root of the caller's mount namespace."""
-    _check(_libc.syscall(ctypes.c_long(_SYS_PIVOT_ROOT), os.fsencode(new_root), os.fsencode(put_old)), new_root)
+    _check(_call(_SYS_PIVOT_ROOT, os.fsencode(new_root), os.fsencode(put_old)), new_root)
 
 
 def set_host_name(name: str) -> None:

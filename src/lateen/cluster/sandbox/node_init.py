@@ -168,7 +168,13 @@ def run(daemon: Channel, network: Message) -> None:
         ("set network parameters", _set_parameters),
         (
             "create the bridge",
-            lambda: links.configure_node(BRIDGE, network["gateway"], network["prefix"], tuple(network["addresses"])),
+            lambda: links.configure_node(
+                BRIDGE,
+                network["gateway"],
+                network["prefix"],
+                tuple(network["addresses"]),
+                tuple(network["services"]),
+            ),
         ),
     )
     try:

@@ -73,6 +73,7 @@ class Root:
         self._spec = spec
         self._path: str = spec["mount_point"]
         self._stages = 0
+        self._volumes: list[tuple[int, str]] = []
 
     def enter(self) -> None:
         """Build and pivot; raises StepFailed."""
@@ -83,8 +84,10 @@ class Root:
             ("mount /proc", self._mount_proc),
             ("make /dev", self._make_devices),
             ("make /etc", self._make_etc),
-            ("mount the volumes", self._mount_volumes),
+            ("open the volumes", self._open_volumes),
             ("pivot_root", self._pivot),
+            ("mount the volumes", self._mount_volumes),
+            ("finish the root", self._finish),
         )
         for name, step in steps:
             try:
@@ -111,7 +114,7 @@ class Root:
         for name in _USR_LINKS:
             source = "/" + name
             if os.path.islink(source):
-                os.symlink(os.readlink(source), self._at(name))
+                os.symlink(os.readlink(source).lstrip("/"), self._at(name))
             elif os.path.isdir(source):
                 os.mkdir(self._at(name))
                 _bind(source, self._at(name), HOST_ATTRIBUTES)
@@ -146,6 +149,8 @@ class Root:
         kernel.mount("devpts", f"{dev}/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0620")
         kernel.mount("tmpfs", f"{dev}/shm", "tmpfs", flags | kernel.MS_NODEV, "mode=1777,size=64m")
         links = (("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"))
+        _touch(f"{dev}/termination-log")
+        os.chmod(f"{dev}/termination-log", 0o666)
         for name, target in (*links, ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")):
             os.symlink(target, f"{dev}/{name}")
 
@@ -153,7 +158,9 @@ class Root:
         for name in _ETC_FROM_HOST:
             source = os.path.realpath(f"/etc/{name}")
             if os.path.exists(source) and not source.startswith("/usr/"):
-                self._bind_at(source, f"/etc/{name}", HOST_ATTRIBUTES)
+                path = self._at(f"etc/{name}")
+                _make_mount_point(path, directory=os.path.isdir(source))
+                _bind(source, path, HOST_ATTRIBUTES)
             elif os.path.exists(source):
                 os.makedirs(os.path.dirname(self._at(f"etc/{name}")), exist_ok=True)
                 os.symlink(source, self._at(f"etc/{name}"))
@@ -163,44 +170,70 @@ class Root:
             with open(self._at(path), "w", encoding="utf-8") as file:
                 file.write(text)
 
-    def _mount_volumes(self) -> None:
+    def _open_volumes(self) -> None:
+        """Take hold of every volume while the host's file system is in reach."""
         # Shallow paths first, so that a volume may be mounted inside another one.
         for bind in sorted(self._spec["binds"], key=lambda bind: bind["target"].rstrip("/").count("/")):
-            attributes = HOST_ATTRIBUTES if bind["read_only"] else _VOLUME_ATTRIBUTES
-            self._bind_at(bind["source"], bind["target"], attributes)
+            found = os.open(bind["source"], os.O_PATH | os.O_CLOEXEC)
+            if bind.get("sub_path"):
+                whole = found
+                found = _open_sub_path(whole, bind["sub_path"])
+                os.close(whole)
+            volume = kernel.clone_mount(found)
+            os.close(found)
+            kernel.restrict_mount(volume, HOST_ATTRIBUTES if bind["read_only"] else _VOLUME_ATTRIBUTES)
+            self._volumes.append((volume, os.path.normpath(bind["target"])))
 
-    def _bind_at(self, source: str, target: str, attributes: int) -> None:
-        directory = stat.S_ISDIR(os.stat(source).st_mode)
-        path = self._at(os.path.normpath(target))
-        if not os.path.lexists(path):
-            try:
-                _make_mount_point(path, directory=directory)
-            except OSError as error:
-                if error.errno != errno.EROFS:
-                    raise
-                self._overlay_mount_point(path, directory=directory)
-        _bind(source, path, attributes)
+    def _mount_volumes(self) -> None:
+        """Mount them once the container's root is ours: a link that an app made cannot lead to the host."""
+        for volume, path in self._volumes:
+            directory = stat.S_ISDIR(os.fstat(volume).st_mode)
+            if not os.path.exists(path):
+                try:
+                    _make_mount_point(path, directory=directory)
+                except OSError as error:
+                    if error.errno != errno.EROFS:
+                        raise
+                    self._overlay_mount_point(path, directory=directory)
+            kernel.attach_mount(volume, path)
+            os.close(volume)
 
     def _overlay_mount_point(self, path: str, *, directory: bool) -> None:
         ancestor = os.path.dirname(path)
         while not os.path.isdir(ancestor):
             ancestor = os.path.dirname(ancestor)
         self._stages += 1
-        skeleton = self._at(f"{_STAGE}/{self._stages}")
+        skeleton = f"/{_STAGE}/{self._stages}"
         _make_mount_point(os.path.join(skeleton, os.path.relpath(path, ancestor)), directory=directory)
         os.chmod(skeleton, 0o755)
         _overlay(skeleton, ancestor, ancestor)
 
     def _pivot(self) -> None:
-        # An overlay keeps its layers alive by itself.
-        kernel.unmount(self._at(_STAGE))
-        os.rmdir(self._at(_STAGE))
         os.chdir(self._path)
         kernel.pivot_root(".", ".")
         kernel.unmount(".")
         os.chdir("/")
+
+    def _finish(self) -> None:
+        # An overlay keeps its layers alive by itself.
+        kernel.unmount(f"/{_STAGE}")
+        os.rmdir(f"/{_STAGE}")
         if self._spec.get("read_only"):
             kernel.restrict_mount("/", kernel.MOUNT_ATTR_RDONLY, recursive=False)
+
+
+def _open_sub_path(volume: int, path: str) -> int:
+    """Open a path inside a volume, making the directories that are missing; links cannot lead out of it."""
+    try:
+        return kernel.open_in_root(volume, path)
+    except FileNotFoundError:
+        parent, name = os.path.split(os.path.normpath(path))
+        above = _open_sub_path(volume, parent) if parent else os.dup(volume)
+        try:
+            os.mkdir(name, dir_fd=above)
+        finally:
+            os.close(above)
+        return kernel.open_in_root(volume, path)
 
 
 def _touch(path: str) -> None:
