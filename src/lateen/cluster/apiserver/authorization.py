@@ -3,9 +3,9 @@
 The administrator may do everything. Each component of the system has the list below and nothing else. A
 service-account token may only ask who it is and what it may do; anonymous requests reach versions and health.
 
-Resources are written as discovery qualifies them: `pods`, `pods/status`, `deployments.apps`; `*.group`
-stands for all resources of a group and their status, `*` for everything. Source: the least that each
-component was seen to need.
+Resources are written as discovery qualifies them: `pods`, `pods/status`, `deployments.apps`; `*.group` stands for all
+resources of a group with their subresources, `*/status` for the status of everything, `*` for everything. Source: the
+least that each component was seen to need.
 """
 
 from __future__ import annotations
@@ -43,14 +43,12 @@ ISTIO = ("*.networking.istio.io", "*.security.istio.io", "*.telemetry.istio.io",
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "system:lateen:discovery": (
-        Rule(
-            READ, ("pods", "services", "endpoints", "nodes", "namespaces", "configmaps", "secrets", "serviceaccounts")
-        ),
+        Rule(READ, ("pods", "services", "endpoints", "nodes", "namespaces", "configmaps", "serviceaccounts")),
         Rule(READ, ("endpointslices.discovery.k8s.io", "customresourcedefinitions.apiextensions.k8s.io")),
         Rule(READ, (*ISTIO, "*.gateway.networking.k8s.io", "ingresses.networking.k8s.io")),
         Rule(("update", "patch"), tuple(f"{group}/status" for group in ISTIO)),
         Rule(("create", "update", "patch"), ("configmaps",)),
-        Rule(("create", "update", "patch"), ("secrets",), namespace="istio-system"),
+        Rule(("get", "create"), ("secrets",), namespace="istio-system"),
         Rule(("create",), ("tokenreviews.authentication.k8s.io", "subjectaccessreviews.authorization.k8s.io")),
         Rule(("create", "patch", "update"), ("events", "events.events.k8s.io")),
         Rule((*READ, *WRITE), ("leases.coordination.k8s.io",), namespace="istio-system"),
@@ -64,11 +62,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "system:lateen:controllers": (
         Rule((*READ, "delete", "deletecollection"), ("*",)),
-        Rule(WRITE, ("*.apps", "*.batch", "*.discovery.k8s.io", "*.autoscaling", "*.policy")),
-        Rule(WRITE, ("pods", "endpoints", "serviceaccounts", "configmaps", "secrets", "persistentvolumeclaims")),
-        Rule(("update", "patch"), ("*/status", "services", "namespaces/finalize", "pods/eviction")),
+        Rule(WRITE, ("endpoints", "endpointslices.discovery.k8s.io", "serviceaccounts", "configmaps")),
+        Rule(("update", "patch"), ("*/status", "namespaces/finalize")),
         Rule(("create", "patch", "update"), ("events", "events.events.k8s.io")),
-        Rule((*READ, *WRITE), ("leases.coordination.k8s.io",)),
     ),
     "system:node:lateen": (
         Rule(

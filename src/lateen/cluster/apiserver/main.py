@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lateen.base.errors import LateenError, UnavailableError
 from lateen.cluster.apiserver.server import ApiServer
+from lateen.cluster.install import build_definitions
 from lateen.cluster.pki import Pki, open_pki, write_kubeconfig
 from lateen.cluster.store import Store
 
@@ -46,7 +47,7 @@ async def run(state: Path, port: int) -> None:
     """Serve until a signal asks to stop."""
     pki = open_pki(state / "pki")
     listener = bind(port)
-    server = ApiServer(Store(state / "cluster.db"), pki)
+    server = ApiServer(Store(state / "cluster.db"), pki, definitions=build_definitions())
     write_kubeconfigs(state, pki, f"https://127.0.0.1:{listener.getsockname()[1]}")
     await server.start([listener])
     print(state / "kubeconfig", flush=True)  # noqa: T201
