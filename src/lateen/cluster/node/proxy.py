@@ -10,9 +10,11 @@ and arguments are not run, whatever its tag.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +220,7 @@ def _find_type(container: Container) -> str:
 
 
 def _find_flag(arguments: tuple[str, ...], flag: str) -> str:
-    for word, following in zip(arguments, (*arguments[1:], ""), strict=True):
+    for word, following in pairwise((*arguments, "")):
         if word == flag:
             return following
         if word.startswith(f"{flag}="):
