@@ -7,7 +7,6 @@ once, in one line of JSON, that it is ready and on which ports.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import sys
 from dataclasses import asdict
@@ -18,6 +17,8 @@ from lateen.kube.client import Client
 from lateen.kube.config import load_config
 from lateen.pilot.discovery import Discovery
 from lateen.pilot.options import Options, Ports, parse_options
+from lateen.runtime.clock import SystemClock
+from lateen.runtime.garbage import keep_pauses_short
 from lateen.runtime.logging import configure_logging
 from lateen.runtime.process import die_with_parent
 from lateen.runtime.tasks import wait_for_stop_signal
@@ -42,24 +43,23 @@ async def _run(options: Options) -> None:
         discovery = Discovery(client, options)
         running = asyncio.create_task(discovery.run())
         stopping = asyncio.create_task(wait_for_stop_signal())
-        telling = asyncio.create_task(_tell_when_ready(discovery, options.ports_file))
+        tidying = asyncio.create_task(_tell_and_tidy(discovery, options.ports_file))
         try:
             await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 running.result()
         finally:
-            for task in (running, stopping, telling):
+            for task in (running, stopping, tidying):
                 task.cancel()
-            await asyncio.gather(running, stopping, telling, return_exceptions=True)
+            await asyncio.gather(running, stopping, tidying, return_exceptions=True)
 
 
-async def _tell_when_ready(discovery: Discovery, ports_file: Path | None) -> None:
+async def _tell_and_tidy(discovery: Discovery, ports_file: Path | None) -> None:
     await discovery.ready.wait()
-    gc.collect()
-    gc.freeze()  # what a start has made stays; later collections need not walk over it
     if ports_file is not None:
         _write(ports_file, discovery.ports)
     print(json.dumps({"ready": True, "ports": asdict(discovery.ports)}), flush=True)  # noqa: T201
+    await keep_pauses_short(SystemClock())
 
 
 def _write(path: Path, ports: Ports) -> None:

@@ -11,7 +11,7 @@ when it ends, however it ends. Istio pushes into a bounded channel per connectio
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from lateen.runtime.pace import Pace
 from lateen.xds.events import Acknowledged, Event, Refused, Stale, Subscribed, Unsubscribed
@@ -26,13 +26,16 @@ _BYTE_SECONDS = 2e-9
 """What gRPC takes of the loop's time for a message and for each of its bytes, measured."""
 
 
+Value: TypeAlias = ResourceSet | Resource | None
+
+
 class Viewer(Protocol):
     """What one proxy may see of the mesh."""
 
     def find_call(self, type_url: str, name: str | None) -> Hashable | None:
         """The call behind a name, or with None behind the whole type; None if this proxy gets nothing."""
 
-    async def ask(self, calls: Iterable[Hashable | None]) -> list[ResourceSet | Resource | None]:
+    async def ask(self, calls: Iterable[Hashable | None]) -> list[Value]:
         """The value of each call, None for None; yields to others when that takes long."""
 
 
@@ -88,7 +91,7 @@ class DeltaStream:
 
     async def _read_all(self, requests: AsyncIterator[bytes]) -> None:
         async for data in requests:
-            self._receive(decode_delta_request(data))
+            await self._pace.map(lambda each: self._receive(decode_delta_request(each)), [data])
 
     async def _write_all(self, write: Callable[[bytes], Awaitable[object]]) -> None:
         loop = asyncio.get_running_loop()
@@ -101,7 +104,7 @@ class DeltaStream:
                 continue
             response = await self._answer(step, loop) if isinstance(step, Need) else step
             if response is not None:
-                data = response.encode()
+                (data,) = await self._pace.map(Response.encode, [response])
                 self._pace.charge(_WRITE_SECONDS + len(data) * _BYTE_SECONDS)
                 await write(data)
                 self._observer.sent(self, response)
@@ -115,16 +118,19 @@ class DeltaStream:
             pass
 
     async def _answer(self, need: Need, loop: asyncio.AbstractEventLoop) -> Response | None:
-        find = self.viewer.find_call
-        whole_call = find(need.type_url, None)
-        calls = [find(need.type_url, name) or whole_call for name in need.names]
+        whole_call = self.viewer.find_call(need.type_url, None)
+        calls = await self._pace.map(lambda name: self.viewer.find_call(need.type_url, name) or whole_call, need.names)
         whole, *values = await self.viewer.ask([whole_call if need.whole else None, *calls])
+        (response,) = await self._pace.map(lambda now: self._respond(need, whole, values, now), [loop.time()])
+        return response
+
+    def _respond(self, need: Need, whole: Value, values: list[Value], now: float) -> Response | None:
         assert whole is None or isinstance(whole, ResourceSet)
         found = {
             name: value.get(name) if isinstance(value, ResourceSet) else value
             for name, value in zip(need.names, values, strict=True)
         }
-        return self.protocol.answer(need, whole, found, loop.time())
+        return self.protocol.answer(need, whole, found, now)
 
     def _receive(self, request: DeltaRequest) -> None:
         for event in self.protocol.receive(request):
