@@ -25,7 +25,7 @@ from lateen.cluster.network.services import (
 from lateen.cluster.node.sandbox import NodeNamespace, SandboxError
 from lateen.cluster.relay import Relay
 from lateen.cluster.service_directory import KINDS, ServiceDirectory
-from lateen.cluster.zygote import BRIDGE_ADDRESS, DNS_ADDRESS
+from lateen.cluster.zygote import BRIDGE_ADDRESS, DNS_ADDRESS, SERVICE_NETWORK
 from lateen.kube.client import Client
 from lateen.kube.informer import Change, InformerSet
 from lateen.runtime.logging import get_logger
@@ -133,5 +133,5 @@ class ServiceRules:
 
     def _build_batches(self, wanted: Elements) -> list[Batch]:
         if self._installed is None:
-            return build_service_rules(wanted, local_addresses=[DNS_ADDRESS])
+            return build_service_rules(wanted, network="{}/{}".format(*SERVICE_NETWORK), local_addresses=[DNS_ADDRESS])
         return build_service_changes(self._installed, wanted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from lateen.base.errors import ConflictError
@@ -16,6 +17,12 @@ from lateen.cluster.state import StateDir
 
 STANDARD = {"api": 6443, "ads": 15010, "tls": 15012, "monitoring": 15014, "webhook": 15017, "http": 8080}
 """The API server's port as kubeadm chooses it, and istiod's."""
+
+
+def find_relays(ports: Mapping[str, int]) -> dict[int, int]:
+    """Port of the node's bridge -> port of 127.0.0.1: how pods reach the API server and istiod, on Istio's ports."""
+    istiod = {STANDARD[name]: ports[name] for name in ("ads", "tls", "monitoring", "webhook")}
+    return {**istiod, ports["api"]: ports["api"]}
 
 
 def listen_on(port: int) -> socket.socket:

@@ -28,6 +28,9 @@ PARAMETERS = (
     ("net/ipv4/ip_unprivileged_port_start", "0"),
     ("net/ipv6/conf/all/disable_ipv6", "1"),
     ("net/ipv6/conf/default/disable_ipv6", "1"),
+    # Where br_netfilter is loaded (Docker does), the bridge would itself translate packets and hand them on without
+    # routing them: a pod that meets itself behind a Service would then not get its own packets.
+    ("net/bridge/bridge-nf-call-iptables", "0"),
 )
 NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET
 
