@@ -1,3 +1,5 @@
+import asyncio
+import ssl
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -173,6 +175,30 @@ async def test_a_client_that_hangs_up_leaves_no_watch_behind(api: RunningServer)
     async with api.watch(MAPS, resourceVersion=str(api.store.version)):
         assert len(api.store._watches["configmaps"]) == 1
     await until(lambda: not api.store._watches["configmaps"], what="the watch is gone")
+
+
+async def test_hanging_up_in_the_middle_of_events_is_no_error(
+    api: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = ssl.create_default_context(cadata=api.pki.ca_pem.decode())
+    port = int(api.url.rpartition(":")[2])
+    version = (await api.get(MAPS))["metadata"]["resourceVersion"]
+    head = f"GET {MAPS}?watch=1&resourceVersion={version} HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Authorization: Bearer {api.pki.tokens['admin']}\r\n\r\n"
+
+    async def come_and_go() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.write(head.encode())
+        await reader.readuntil(b"ADDED")
+        writer.close()
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(20):
+            tasks.create_task(come_and_go())
+        for number in range(60):
+            tasks.create_task(api.create(MAPS, config_map(f"m{number}", x="x" * 20_000)))
+    await until(lambda: not api.store._watches["configmaps"], what="the watches are gone")
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("selector", ["app in (", "=", "a b"])

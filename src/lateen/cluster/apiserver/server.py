@@ -57,6 +57,9 @@ _LINE_BYTES = 64 << 10
 
 _SHUTDOWN_SECONDS = 1.0
 
+_CLIENT_GONE = 499
+"""Ends a request whose client hung up; nobody sees it."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -174,8 +177,8 @@ class ApiServer:
             return respond_error(request, error)
         except UnavailableError as error:
             return respond_error(request, unavailable(error.message))
-        except (ConnectionError, asyncio.CancelledError):
-            raise
+        except ConnectionError:
+            return web.Response(status=_CLIENT_GONE)
         except Exception:
             _log.exception("%s %s failed", http.method, http.path)
             return respond_error(request, internal_error("see the log of the API server"))
