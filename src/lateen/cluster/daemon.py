@@ -25,7 +25,7 @@ from lateen.cluster.install import build_definitions, install_mesh
 from lateen.cluster.mesh_root import keep_mesh_root
 from lateen.cluster.node.node import Node
 from lateen.cluster.pki import Pki, open_pki, write_kubeconfig
-from lateen.cluster.ports import choose_ports, listen_on
+from lateen.cluster.ports import choose_ports, find_relays, listen_on
 from lateen.cluster.state import COMPONENTS, Running, StateDir
 from lateen.cluster.store import Store
 from lateen.cluster.supervise import Child
@@ -114,6 +114,7 @@ class Daemon:
             images=ImageTable(),
             state=self._state,
             agent_control=self._agent_control,
+            relays=find_relays(self._ports),
         )
         api.pod_io = node
         tasks.start(node.run(), name="node")
