@@ -242,3 +242,15 @@ async def test_objects_survive_a_restart_of_the_server(tmp_path: Path) -> None:
         assert await api.get(f"{MAPS}/a") == created
         later = await api.create(MAPS, config_map("b"))
         assert int(later["metadata"]["resourceVersion"]) > int(created["metadata"]["resourceVersion"])
+
+
+async def test_a_job_selects_its_own_pods(api: RunningServer) -> None:
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "x"}]}}
+    path = "/apis/batch/v1/namespaces/default/jobs"
+    created = await api.create(path, {"metadata": {"name": "a"}, "spec": {"template": template}})
+    uid = created["metadata"]["uid"]
+    assert created["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    labels = created["spec"]["template"]["metadata"]["labels"]
+    assert (labels["batch.kubernetes.io/job-name"], labels["controller-uid"]) == ("a", uid)
+    patched = await api.request("PATCH", f"{path}/a", {"spec": {"parallelism": 2}}, media_type=MERGE_PATCH)
+    assert (patched.status, patched.document["spec"]["selector"]) == (200, created["spec"]["selector"])

@@ -63,6 +63,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "system:lateen:controllers": (
         Rule((*READ, "delete", "deletecollection"), ("*",)),
         Rule(WRITE, ("endpoints", "endpointslices.discovery.k8s.io", "serviceaccounts", "configmaps")),
+        Rule(WRITE, ("pods", "replicasets.apps", "controllerrevisions.apps", "jobs.batch")),
+        Rule(("update", "patch"), ("deployments.apps", "statefulsets.apps", "daemonsets.apps", "cronjobs.batch")),
         Rule(("update", "patch"), ("*/status", "namespaces/finalize")),
         Rule(("create", "patch", "update"), ("events", "events.events.k8s.io")),
     ),

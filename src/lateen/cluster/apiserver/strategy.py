@@ -224,12 +224,27 @@ def _complete_service(document: Document) -> None:
     document.setdefault("status", {"loadBalancer": {}})
 
 
+def _complete_job(document: Document) -> None:
+    """Give a job that leaves it to the server a selector of its own, and its pods the labels for it."""
+    spec, metadata = document["spec"], document["metadata"]
+    if spec.get("manualSelector") or spec.get("selector"):
+        return
+    names = {"controller-uid": metadata["uid"], "job-name": metadata["name"]}
+    labels = names | {f"batch.kubernetes.io/{name}": value for name, value in names.items()}
+    template = spec.setdefault("template", {})
+    template_metadata = template.get("metadata") or {}
+    template["metadata"] = template_metadata | {"labels": {**(template_metadata.get("labels") or {}), **labels}}
+    uid_label = "batch.kubernetes.io/controller-uid"
+    spec["selector"] = {"matchLabels": {uid_label: metadata["uid"]}}
+
+
 def _complete_volume_claim(document: Document) -> None:
     document.setdefault("status", {"phase": "Pending"})
 
 
 _COMPLETIONS: dict[str, Callable[[Document], None]] = {
     "namespaces": _complete_namespace,
+    "jobs.batch": _complete_job,
     "pods": _complete_pod,
     "services": _complete_service,
     "persistentvolumeclaims": _complete_volume_claim,
