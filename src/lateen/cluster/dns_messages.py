@@ -126,7 +126,7 @@ def build_records(query: Query, records: Iterable[Record]) -> list[RR]:
 
 def encode_reply(reply: DNSRecord, *, limit_bytes: int | None) -> bytes:
     """Return the packet; one above the limit goes without records and says that it is truncated."""
-    packet: bytes = reply.pack()
+    packet = bytes(reply.pack())
     if limit_bytes is None or len(packet) <= limit_bytes:
         return packet
     options = [record for record in reply.ar if record.rtype == QTYPE.OPT]

@@ -30,6 +30,10 @@ RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST = 254, 4, 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 
 
+# MAC addresses follow from IP addresses: a later pod with the same address is where its neighbours expect it.
+_MAC_PREFIX = b"\x0a\x58"
+
+
 def _link(index: int, flags: int, change: int) -> bytes:
     return struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, flags, change)
 
@@ -41,6 +45,11 @@ def _create(netlink: NetlinkSocket, attributes: bytes) -> None:
 def set_up(netlink: NetlinkSocket, name: str) -> None:
     """Bring a link up."""
     netlink.request(RTM_NEWLINK, 0, _link(socket.if_nametoindex(name), IFF_UP, IFF_UP))
+
+
+def set_hardware_address(netlink: NetlinkSocket, name: str, address: bytes) -> None:
+    """Give a link that is down its MAC address."""
+    netlink.request(RTM_NEWLINK, 0, _link(socket.if_nametoindex(name), 0, 0) + encode_attribute(IFLA_ADDRESS, address))
 
 
 def add_address(netlink: NetlinkSocket, name: str, address: str, prefix: int) -> None:
@@ -59,10 +68,16 @@ def _add_route(netlink: NetlinkSocket, prefix: int, scope: int, attributes: byte
 
 
 def create_bridge(netlink: NetlinkSocket, name: str, address: str, prefix: int) -> None:
-    """Create a bridge, give it an address and bring it up."""
+    """Create a bridge, give it an address and bring it up.
+
+    Its MAC address is fixed: otherwise it is that of one of its ports, changes as pods come and go, and pods lose
+    what they send to the one they remember.
+    """
     _create(
         netlink,
-        encode_text(IFLA_IFNAME, name) + encode_nested(IFLA_LINKINFO, encode_text(IFLA_INFO_KIND, "bridge")),
+        encode_text(IFLA_IFNAME, name)
+        + encode_attribute(IFLA_ADDRESS, _MAC_PREFIX + socket.inet_aton(address))
+        + encode_nested(IFLA_LINKINFO, encode_text(IFLA_INFO_KIND, "bridge")),
     )
     add_address(netlink, name, address, prefix)
     set_up(netlink, name)
@@ -117,6 +132,8 @@ def configure_pod(address: str, gateway: str) -> None:
     """Bring up lo and eth0 in the pod with its /32 address and the default route through the node."""
     with NetlinkSocket(NETLINK_ROUTE) as netlink:
         set_up(netlink, "lo")
+        packed = socket.inet_aton(address)
+        set_hardware_address(netlink, "eth0", _MAC_PREFIX + packed)
         add_address(netlink, "eth0", address, 32)
         set_up(netlink, "eth0")
         index = encode_attribute(RTA_OIF, struct.pack("=I", socket.if_nametoindex("eth0")))

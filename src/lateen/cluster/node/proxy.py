@@ -10,7 +10,6 @@ and arguments are not run, whatever its tag.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
