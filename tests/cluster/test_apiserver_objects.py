@@ -214,6 +214,14 @@ async def test_unknown_fields_are_refused_warned_of_or_dropped_as_the_client_wis
     assert (patched.status, "unknown field" in patched.message) == (422, True)
 
 
+async def test_a_field_that_stands_twice_is_refused_or_warned_of(api: RunningServer) -> None:
+    body = b'{"metadata":{"name":"a"},"data":{"x":"1","x":"2"}}'
+    strict = await api.request("POST", MAPS, body, fieldValidation="Strict")
+    assert (strict.status, 'strict decoding error: duplicate field "data.x"' in strict.message) == (400, True)
+    warned = await api.request("POST", MAPS, body)
+    assert (warned.document["data"], warned.warnings) == ({"x": "2"}, ['299 - "duplicate field \\"data.x\\""'])
+
+
 async def test_bodies_may_be_yaml_and_answers_too(api: RunningServer) -> None:
     body = b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  x: 'yes'\n"
     answer = await api.request("POST", MAPS, body, media_type="application/yaml", accept="application/yaml")

@@ -36,7 +36,8 @@ def meaning(value: Any) -> Any:
         return "a cluster IP"
     if not isinstance(value, dict):
         return value
-    kept = {key: meaning(item) for key, item in value.items() if key not in ("uid", "creationTimestamp", "status")}
+    identity = ("uid", "creationTimestamp", "status", "controller-uid", "batch.kubernetes.io/controller-uid")
+    kept = {key: meaning(item) for key, item in value.items() if key not in identity}
     return {key: item for key, item in kept.items() if item is not None and item != {}}
 
 

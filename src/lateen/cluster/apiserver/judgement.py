@@ -29,6 +29,9 @@ def decode(request: Request, resource: Resource, document: Document) -> Document
     if mode not in _MODES:
         text = f'fieldValidation: Unsupported value: "{mode}": supported values: {", ".join(_MODES)}'
         raise bad_request(text)
+    repeated = [f'duplicate field "{path}"' for path in request.repeated_fields]
+    if repeated and mode == "Strict":
+        raise bad_request(f"{_describe(resource)}{_STRICT_PREFIX}{', '.join(repeated)}")
     try:
         accepted = decode_document(resource.kind, resource.version, document, resource.schema, field_validation=mode)
     except DocumentError as error:
@@ -37,8 +40,13 @@ def decode(request: Request, resource: Resource, document: Document) -> Document
             wrong = invalid_value("patch", json.dumps(document), strict + fields)
             raise invalid(resource.kind, document["metadata"].get("name", ""), [wrong]) from None
         raise bad_request(error.message) from None
-    request.warnings += accepted.warnings
+    request.warnings += [*repeated, *accepted.warnings]
     return accepted.document
+
+
+def _describe(resource: Resource) -> str:
+    kind = resource.kind.kind
+    return f'{kind} in version "{resource.version}" cannot be handled as a {kind}: '
 
 
 def prune(resource: Resource, document: Document) -> Document:

@@ -22,6 +22,7 @@ from lateen.api.schema.wire import MEDIA_TYPE, WireError
 from lateen.api.schema.wire import decode_object as decode_wire_object
 from lateen.base.diagnostics import Level
 from lateen.cluster.apiserver.authentication import User
+from lateen.cluster.apiserver.duplicates import find_duplicates
 from lateen.cluster.apiserver.status import bad_request, too_large, unsupported_media_type
 
 BODY_BYTES = 3 << 20
@@ -95,6 +96,7 @@ class Request:
     target: Target
     user: User
     warnings: list[str] = field(default_factory=list)
+    repeated_fields: list[str] = field(default_factory=list)
 
     @property
     def method(self) -> str:
@@ -153,7 +155,10 @@ class Request:
             return decode_protobuf(body)
         if media_type == YAML:
             return await asyncio.to_thread(decode_yaml, body)
-        return decode_object(body)
+        document = decode_object(body)
+        if self.query.get("fieldValidation") != "Ignore":
+            self.repeated_fields = find_duplicates(body)
+        return document
 
 
 def parse_query(text: str) -> dict[str, str]:
