@@ -116,7 +116,7 @@ class DnsServer:
         if refusal is not None or query.edns:
             return encode_reply(build_reply(query, rcode=refusal or RCODE.NOERROR), limit_bytes=None)
         found = answer(self._directory, query.labels, query.kind_name)
-        if found.outside:
+        if found.outside is not None:
             reply = build_reply(query, authoritative=False)
             reply.add_answer(*build_records(query, found.records))
             return _Unfinished(query, reply, found.outside)

@@ -51,12 +51,12 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of a name; `outside` must be resolved elsewhere and its answer appended."""
+    """What is known of a name; a name `outside` must be resolved elsewhere and its answer appended."""
 
     records: tuple[Record, ...] = ()
     additional: tuple[Record, ...] = ()
     rcode: int = RCODE.NOERROR
-    outside: Labels = ()
+    outside: Labels | None = None
 
 
 NO_DATA = Answer()
