@@ -389,7 +389,10 @@ FRONT = {"labels": {"app": "web", "tier": "front", "x": "y"}}
         (change(POD, None, pod_document("a", metadata=DELETED)), {(Work.POD, "shop", "a")}),
         (change(NAMESPACE, None, ALIVE), {(Work.NAMESPACE, "", "shop")}),
         (change(SERVICE_ACCOUNT, ACCOUNT, None), {(Work.NAMESPACE, "", "shop")}),
-        (change(SERVICE, None, SERVICE_DOCUMENT), {(Work.SERVICE, "shop", "web")}),
+        (
+            change(SERVICE, None, SERVICE_DOCUMENT),
+            {(Work.SERVICE, "shop", "web"), (Work.LOAD_BALANCER, "shop", "web")},
+        ),
         (change(NODE, NODE_DOCUMENT, NODE_DOCUMENT), set()),
         (change(NODE, NODE_DOCUMENT, None), {(Work.POD, "shop", "b")}),
         (

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from lateen.api.kinds import Kind
 from lateen.api.objects import JsonObject
 
 
 @dataclass(frozen=True)
-class Create:
-    """Make an object; that it exists already is no error, the next change tells."""
+class Report:
+    """Tell the user of an object what is done about it: an Event."""
 
     kind: Kind
     document: JsonObject
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Create:
+    """Make an object; that it exists already is no error, the next change tells.
+
+    `report` is made afterwards, its `{name}` the name that the object was given.
+    """
+
+    kind: Kind
+    document: JsonObject
+    report: Report | None = None
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,16 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Patch:
+    """Merge a patch into this very object (`uid`)."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    patch: JsonObject
+
+
+@dataclass(frozen=True)
 class Delete:
     """Delete this very object (`uid`); with `now`, without a grace period."""
 
@@ -34,6 +60,7 @@ class Delete:
     name: str
     uid: str
     now: bool = False
+    propagation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,4 +70,11 @@ class Empty:
     namespace: str
 
 
-Action = Create | Update | Delete | Empty
+@dataclass(frozen=True)
+class LookAgain:
+    """Reconcile the same again after a while, because time alone will change the outcome."""
+
+    after: timedelta
+
+
+Action = Create | Update | Patch | Delete | Empty | Report | LookAgain

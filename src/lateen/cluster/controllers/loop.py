@@ -10,31 +10,30 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from lateen.api.core import Service
-from lateen.api.objects import labels_of, name_of
-from lateen.api.pod import Pod
 from lateen.base.errors import ConflictError, LateenError, UnavailableError
-from lateen.cluster.controllers.actions import Action
-from lateen.cluster.controllers.endpoint_slices import reconcile_slices
-from lateen.cluster.controllers.endpoints import reconcile_endpoints
-from lateen.cluster.controllers.namespaces import DEFAULT_ACCOUNT, ROOT_CERTIFICATE, reconcile_namespace
+from lateen.cluster.controllers.actions import LookAgain
+from lateen.cluster.controllers.namespaces import DEFAULT_ACCOUNT, ROOT_CERTIFICATE
 from lateen.cluster.controllers.performing import Performer
-from lateen.cluster.controllers.pods import reconcile_pod
 from lateen.cluster.controllers.queue import WorkQueue
+from lateen.cluster.controllers.reconciling import MAKES_PODS, reconcile, report_failure
 from lateen.cluster.controllers.state import (
     CONFIG_MAP,
+    DEPLOYMENT,
     ENDPOINT_SLICE,
     ENDPOINTS,
+    JOB,
     NAMESPACE,
     NODE,
     POD,
+    REPLICA_SET,
     SERVICE,
     SERVICE_ACCOUNT,
     State,
 )
-from lateen.cluster.controllers.triggers import ZONE_LABEL, Key, Work, find_work
+from lateen.cluster.controllers.triggers import Key, find_work, format_key
 from lateen.kube.client import Client
 from lateen.kube.informer import Change, InformerSet
+from lateen.runtime.clock import Clock, SystemClock
 from lateen.runtime.logging import get_logger
 from lateen.runtime.tasks import Backoff
 
@@ -53,13 +52,14 @@ async def run(client: Client) -> None:
 class Controllers:
     """One loop for all controllers, because they read the same objects."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self.state = State(root_certificate=(client.config.ca_pem or b"").decode())
         self._performer = Performer(client, self.state)
         self._queue: WorkQueue[Key] = WorkQueue()
         self._delays: dict[Key, Backoff] = {}
         self._informers = InformerSet(client, on_changes=self._on_changes)
-        for kind in (SERVICE, POD, NODE, NAMESPACE, ENDPOINT_SLICE, ENDPOINTS):
+        for kind in (SERVICE, POD, NODE, NAMESPACE, ENDPOINT_SLICE, ENDPOINTS, DEPLOYMENT, REPLICA_SET, JOB):
             self._informers.add(kind)
         self._informers.add(SERVICE_ACCOUNT, field_selector=f"metadata.name={DEFAULT_ACCOUNT}")
         self._informers.add(CONFIG_MAP, field_selector=f"metadata.name={ROOT_CERTIFICATE}")
@@ -85,31 +85,34 @@ class Controllers:
         while True:
             key = await self._queue.take()
             try:
-                await self._performer.perform(self._reconcile(key))
+                await self._reconcile(key)
                 self._delays.pop(key, None)
             except (UnavailableError, ConflictError) as error:
-                backoff = self._delays.setdefault(key, Backoff(_FIRST_DELAY, _LONGEST_DELAY))
-                log.debug("trying again", key=":".join((key.work.value, *key[1:])), error=error.message)
-                self._queue.add_later(key, backoff.next())
+                self._try_again(key, error)
             except LateenError as error:
-                log.error("cannot reconcile", key=":".join((key.work.value, *key[1:])), error=error.message)
+                if key.work not in MAKES_PODS:
+                    log.error("cannot reconcile", key=format_key(key), error=error.message)
+                else:  # what refuses the pods is another object, whose change makes no work here
+                    self._try_again(key, error)
             finally:
                 self._queue.done(key)
             await asyncio.sleep(0)  # most keys need no request, and the API server shares this loop
 
-    def _reconcile(self, key: Key) -> list[Action]:
-        state, namespace, name = self.state, key.namespace, key.name
-        match key.work:
-            case Work.NAMESPACE:
-                return reconcile_namespace(state, name)
-            case Work.POD:
-                return reconcile_pod(state, namespace, name)
-            case Work.SERVICE:
-                service = state.find_view(SERVICE, Service, namespace, name)
-                selector = (service.spec.selector if service is not None else None) or {}
-                names = state.find_names(POD, namespace, selector.items()) if selector else []
-                pods = list(state.views(POD, Pod, namespace, names))
-                slices = state.labelled_slices(namespace, name)
-                zones = {name_of(node): labels_of(node).get(ZONE_LABEL, "") for node in state.documents(NODE, "")}
-                found = state.find(ENDPOINTS, namespace, name)
-                return [*reconcile_slices(service, pods, slices, zones), *reconcile_endpoints(service, pods, found)]
+    async def _reconcile(self, key: Key) -> None:
+        self._queue.forget(key)
+        actions = reconcile(self.state, key, self._clock.now())
+        if waits := [action.after for action in actions if isinstance(action, LookAgain)]:
+            self._queue.add_later(key, min(waits))
+        wanted = [action for action in actions if not isinstance(action, LookAgain)]
+        try:
+            await self._performer.perform(wanted)
+        except ConflictError:
+            raise
+        except LateenError as error:
+            await self._performer.perform(report_failure(self.state, key, error.message, self._clock.now()))
+            raise
+
+    def _try_again(self, key: Key, error: LateenError) -> None:
+        backoff = self._delays.setdefault(key, Backoff(_FIRST_DELAY, _LONGEST_DELAY))
+        log.debug("trying again", key=format_key(key), error=error.message)
+        self._queue.add_later(key, backoff.next())

@@ -7,17 +7,24 @@ namespace that is going.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
 
 from lateen.api.kinds import Kind
-from lateen.api.objects import JsonObject, ObjectKey, name_of, uid_of
-from lateen.base.errors import NotFoundError, UnavailableError
-from lateen.cluster.controllers.actions import Action, Create, Delete, Empty, Update
+from lateen.api.objects import JsonObject, ObjectKey, is_terminating, key_of, name_of, namespace_of, uid_of
+from lateen.base.errors import LateenError, NotFoundError, UnavailableError
+from lateen.cluster.controllers.actions import Action, Create, Delete, Empty, LookAgain, Patch, Report, Update
 from lateen.cluster.controllers.namespaces import finish_namespace
-from lateen.cluster.controllers.state import NAMESPACE, State
+from lateen.cluster.controllers.pod_states import format_time
+from lateen.cluster.controllers.state import EVENT, NAMESPACE, State
 from lateen.kube.client import Client
 from lateen.kube.discovery import discover
 from lateen.kube.errors import ApiConflictError, ApiForbiddenError, ApiNotFoundError
+from lateen.runtime.logging import get_logger
+
+log = get_logger("controllers")
 
 _REQUESTS_AT_ONCE = 8
 
@@ -28,43 +35,103 @@ class Performer:
     def __init__(self, client: Client, state: State) -> None:
         self._client = client
         self._state = state
+        self._serials = itertools.count(time.time_ns() >> 10)
 
     async def perform(self, actions: Iterable[Action]) -> None:
         """Do all in order; UnavailableError or ApiConflictError when it should be tried again."""
         for action in actions:
             match action:
-                case Create(kind, document):
-                    await self._create(kind, document)
+                case Create(kind, document, report):
+                    created = await self._create(kind, document)
+                    if created is not None and report is not None:
+                        await self._report(report, name_of(created))
                 case Update(kind, document, subresource):
                     await self._update(kind, document, subresource)
-                case Delete(kind, namespace, name, uid, now):
-                    await self._delete(kind, ObjectKey(namespace, name), uid, now=now)
+                case Patch(kind, namespace, name, patch):
+                    await self._patch(kind, ObjectKey(namespace, name), patch)
+                case Delete(kind, namespace, name):
+                    await self._delete(action)
                 case Empty(namespace):
                     await self._empty(namespace)
+                case Report():
+                    await self._report(action, name_of(action.document))
+                case LookAgain():
+                    raise AssertionError("the loop's to keep")
 
-    async def _create(self, kind: Kind, document: JsonObject) -> None:
+    async def _create(self, kind: Kind, document: JsonObject) -> JsonObject | None:
         try:
-            self._state.put(kind, await self._client.create(kind, document))
+            created = await self._client.create(kind, document)
         except ApiConflictError:
-            return
+            return None
         except (ApiForbiddenError, ApiNotFoundError) as error:
             causes = error.details.get("causes") or ()
             if isinstance(error, ApiForbiddenError) and not any(
                 cause.get("reason") == "NamespaceTerminating" for cause in causes
             ):
                 raise
+            return None
+        self._state.put(kind, created)
+        return created
 
     async def _update(self, kind: Kind, document: JsonObject, subresource: str) -> None:
         try:
             self._state.put(kind, await self._client.update(kind, document, subresource=subresource))
         except NotFoundError:
+            self._forget(kind, key_of(document), uid_of(document))
+
+    def _forget(self, kind: Kind, key: ObjectKey, uid: str) -> None:
+        known = self._state.find(kind, *key)
+        if known is not None and uid_of(known) == uid:
+            self._state.remove(kind, key)
+
+    async def _patch(self, kind: Kind, key: ObjectKey, patch: JsonObject) -> None:
+        try:
+            self._state.put(kind, await self._client.patch(kind, *key, patch))
+        except NotFoundError:
             return
 
-    async def _delete(self, kind: Kind, key: ObjectKey, uid: str, *, now: bool) -> None:
+    async def _delete(self, delete: Delete) -> None:
+        key = ObjectKey(delete.namespace, delete.name)
+        grace, propagation = 0 if delete.now else None, delete.propagation
         try:
-            await self._client.delete(kind, *key, uid=uid, grace_period_seconds=0 if now else None)
+            left = await self._client.delete(
+                delete.kind, *key, uid=delete.uid, grace_period_seconds=grace, propagation=propagation
+            )
         except (ApiNotFoundError, ApiConflictError):
+            self._forget(delete.kind, key, delete.uid)
             return
+        if uid_of(left) == delete.uid:  # an object, no Status: it is known at once that it ends
+            if not is_terminating(left):
+                left["metadata"]["deletionTimestamp"] = format_time(datetime.now(UTC))
+            self._state.put(delete.kind, left)
+
+    async def _report(self, report: Report, name: str) -> None:
+        about, moment = report.document, format_time(datetime.now(UTC))
+        namespace = namespace_of(about)
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"namespace": namespace, "name": f"{name_of(about)}.{next(self._serials):x}"},
+            "involvedObject": {
+                "apiVersion": report.kind.api_version,
+                "kind": report.kind.kind,
+                "namespace": namespace,
+                "name": name_of(about),
+                "uid": uid_of(about),
+            },
+            "reason": report.reason,
+            "message": report.message.replace("{name}", name)[:1024],
+            "type": "Warning" if report.warning else "Normal",
+            "source": {"component": f"{report.kind.kind.lower()}-controller"},
+            "reportingComponent": f"{report.kind.kind.lower()}-controller",
+            "firstTimestamp": moment,
+            "lastTimestamp": moment,
+            "count": 1,
+        }
+        try:
+            await self._client.create(EVENT, event)
+        except LateenError as error:  # what is done counts, not that it is told
+            log.debug("event not written", reason=report.reason, error=error.message)
 
     async def _empty(self, namespace: str) -> None:
         kinds = [kind for kind in await discover(self._client) if kind.namespaced and "delete" in kind.verbs]
@@ -84,7 +151,7 @@ class Performer:
             await self._client.delete_collection(kind, namespace)
             return
         for found in objects:
-            await self._delete(kind, ObjectKey(namespace, name_of(found)), uid_of(found), now=False)
+            await self._delete(Delete(kind, namespace, name_of(found), uid_of(found)))
 
     async def _list_all(self, kinds: Iterable[Kind], namespace: str) -> dict[Kind, list[JsonObject]]:
         found: dict[Kind, list[JsonObject]] = {}

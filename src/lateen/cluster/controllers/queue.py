@@ -22,6 +22,7 @@ class WorkQueue(Generic[T]):
         self._working: set[T] = set()
         self._again: dict[T, None] = {}
         self._filled = asyncio.Event()
+        self._timers: dict[T, asyncio.TimerHandle] = {}
 
     def add(self, keys: Iterable[T]) -> None:
         """Have the keys worked on."""
@@ -31,8 +32,18 @@ class WorkQueue(Generic[T]):
             self._filled.set()
 
     def add_later(self, key: T, delay: timedelta) -> None:
-        """Have the key worked on after the delay."""
-        asyncio.get_running_loop().call_later(delay.total_seconds(), self.add, (key,))
+        """Have the key worked on after the delay, which replaces an earlier one."""
+        self.forget(key)
+        self._timers[key] = asyncio.get_running_loop().call_later(delay.total_seconds(), self._wake, key)
+
+    def forget(self, key: T) -> None:
+        """Wait no longer for the key's delay."""
+        if key in self._timers:
+            self._timers.pop(key).cancel()
+
+    def _wake(self, key: T) -> None:
+        del self._timers[key]
+        self.add((key,))
 
     async def take(self) -> T:
         """The next key; the taker says `done` when it is."""

@@ -2,7 +2,7 @@
 
 Flow: changed documents -> State; `view` decodes a document once. What a controller wrote itself is put here at once,
 so that the next `reconcile` does not work on what it has just replaced; an older version that the watch still brings
-is ignored.
+is ignored, and so is anything about an object that is gone: uids never return.
 """
 
 from __future__ import annotations
@@ -14,11 +14,25 @@ from lateen.api.codec import decode
 from lateen.api.discovery import SERVICE_NAME_LABEL
 from lateen.api.kinds import Kind, Registry
 from lateen.api.kinds_builtin import BUILTIN
-from lateen.api.objects import JsonObject, ObjectKey, key_of, labels_of, resource_version_of, uid_of
+from lateen.api.objects import (
+    JsonObject,
+    ObjectKey,
+    controller_of,
+    key_of,
+    labels_of,
+    resource_version_of,
+    uid_of,
+)
 from lateen.api.view import View
 
 V = TypeVar("V", bound=View)
 Pair = tuple[str, str]
+
+
+#: What objects are filed under besides their labels: the uid of their controller. No label has such a name.
+CONTROLLED_BY = "/controlled-by"
+
+_REMEMBERED_GONE = 10_000
 
 
 def _find(group: str, kind: str) -> Kind:
@@ -34,7 +48,13 @@ NAMESPACE = _find("", "Namespace")
 SERVICE_ACCOUNT = _find("", "ServiceAccount")
 CONFIG_MAP = _find("", "ConfigMap")
 ENDPOINTS = _find("", "Endpoints")
+EVENT = _find("", "Event")
 ENDPOINT_SLICE = _find("discovery.k8s.io", "EndpointSlice")
+DEPLOYMENT = _find("apps", "Deployment")
+REPLICA_SET = _find("apps", "ReplicaSet")
+JOB = _find("batch", "Job")
+
+_FILED_BY_LABELS = (POD, REPLICA_SET, ENDPOINT_SLICE)
 
 
 class _Entry:
@@ -52,9 +72,12 @@ class State:
         self.root_certificate = root_certificate
         self._entries: dict[tuple[str, str], dict[str, _Entry]] = {}
         self._by_pair: dict[tuple[str, str, Pair], set[str]] = {}
+        self._gone: dict[str, None] = {}
 
     def put(self, kind: Kind, document: JsonObject) -> None:
-        """Know this version of an object, unless a newer one of it is known."""
+        """Know this version of an object, unless a newer one of it is known, or that it is gone."""
+        if uid_of(document) in self._gone:
+            return
         key = key_of(document)
         shelf = self._entries.setdefault((kind.qualified_name, key.namespace), {})
         known = shelf.get(key.name)
@@ -73,8 +96,15 @@ class State:
         known = shelf.pop(key.name, None)
         if known is not None:
             self._unfile(kind, key, known.document)
+            self._forget(uid_of(known.document))
         if not shelf:
             self._entries.pop(place, None)
+
+    def _forget(self, uid: str) -> None:
+        if uid:
+            self._gone[uid] = None
+        if len(self._gone) > _REMEMBERED_GONE:
+            del self._gone[next(iter(self._gone))]
 
     def _unfile(self, kind: Kind, key: ObjectKey, document: JsonObject) -> None:
         for pair in _pairs_of(kind, document):
@@ -86,7 +116,8 @@ class State:
     def find_names(self, kind: Kind, namespace: str, pairs: Iterable[Pair]) -> list[str]:
         """The sorted names of the objects filed under all of the pairs, of which there is at least one.
 
-        Pods and slices are filed under each of their labels, Services under one pair of their selector.
+        Pods, replica sets and slices are filed under each of their labels and their controller, Services under one
+        pair of their selector.
         """
         sets = [self._by_pair.get((kind.qualified_name, namespace, pair), set()) for pair in pairs]
         return sorted(set.intersection(*sets))
@@ -121,8 +152,10 @@ class State:
 
 
 def _pairs_of(kind: Kind, document: JsonObject) -> Iterable[Pair]:
-    if kind is POD or kind is ENDPOINT_SLICE:
-        return labels_of(document).items()
+    if kind in _FILED_BY_LABELS:
+        controller = controller_of(document)
+        pairs = list(labels_of(document).items())
+        return [*pairs, (CONTROLLED_BY, str(controller.get("uid")))] if controller else pairs
     if kind is SERVICE:
         selector: Mapping[str, str] = (document.get("spec") or {}).get("selector") or {}
         return sorted(selector.items())[:1]
