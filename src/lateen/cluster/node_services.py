@@ -9,6 +9,7 @@ built anew from what should be there, until the kernel takes it.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -29,7 +30,7 @@ from lateen.cluster.zygote import BRIDGE_ADDRESS, DNS_ADDRESS, SERVICE_NETWORK
 from lateen.kube.client import Client
 from lateen.kube.informer import Change, InformerSet
 from lateen.runtime.logging import get_logger
-from lateen.runtime.tasks import Backoff
+from lateen.runtime.tasks import Backoff, TaskSet
 
 log = get_logger("cluster/services")
 
@@ -64,14 +65,21 @@ class NodeServices:
         addresses = (DNS_ADDRESS, BRIDGE_ADDRESS)
         datagrams = [await self._namespace.listen(address, DNS_PORT, datagram=True) for address in addresses]
         streams = [await self._namespace.listen(address, DNS_PORT) for address in addresses]
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._informers.run(), name="services/informers")
+        tasks = TaskSet("services")
+        try:
+            tasks.start(self._informers.run(), name="informers")
             for port, host_port in self._relays.items():
                 listener = await self._namespace.listen(BRIDGE_ADDRESS, port)
-                group.create_task(Relay(listener, host_port).serve(), name=f"services/relay-{port}")
-            await self._informers.synced()
-            group.create_task(self._dns.serve(datagrams, streams), name="services/dns")
-            group.create_task(self._rules.run(), name="services/rules")
+                tasks.start(Relay(listener, host_port).serve(), name=f"relay-{port}")
+            tasks.start(self._serve(tasks, datagrams, streams), name="start")
+            await tasks.wait()
+        finally:
+            await tasks.close()
+
+    async def _serve(self, tasks: TaskSet, datagrams: list[socket.socket], streams: list[socket.socket]) -> None:
+        await self._informers.synced()
+        tasks.start(self._dns.serve(datagrams, streams), name="dns")
+        tasks.start(self._rules.run(), name="rules")
 
     def _on_changes(self, changes: tuple[Change, ...]) -> None:
         for change in changes:

@@ -91,9 +91,9 @@ class NodeInit:
         pod_end.close()
         handshake = Channel(ours)
         try:
-            peer = _expect(handshake, "pid")["pid"]
+            # In either order: the pod's pid 1 may be faster than the process that forked it.
+            peer = {**_expect(handshake, "pid"), **_expect(handshake, "prepared")}["pid"]
             self._pods[peer] = message["uid"]
-            _expect(handshake, "prepared")
             self._links += 1
             try:
                 links.connect_pod(f"pod{self._links}", BRIDGE, peer)
