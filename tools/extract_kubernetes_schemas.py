@@ -33,9 +33,7 @@ _SPECIAL = {
         "x-kubernetes-int-or-string": True,
     },
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": "string", "format": "quantity"},
-    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON": {
-        "x-kubernetes-preserve-unknown-fields": True
-    },
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON": {"x-kubernetes-preserve-unknown-fields": True},
     "io.k8s.apimachinery.pkg.runtime.RawExtension": {
         "type": "object",
         "x-kubernetes-preserve-unknown-fields": True,
@@ -81,10 +79,7 @@ def _reachable(definitions: dict[str, Any]) -> list[str]:
         name
         for name, definition in definitions.items()
         if name.startswith(_META)
-        or any(
-            re.fullmatch(r"v\d+", one["version"])
-            for one in definition.get("x-kubernetes-group-version-kind", ())
-        )
+        or any(re.fullmatch(r"v\d+", one["version"]) for one in definition.get("x-kubernetes-group-version-kind", ()))
     ]
     found: set[str] = set()
     while roots:
@@ -136,9 +131,7 @@ def _pack(content: dict[str, Any]) -> bytes:
 def main() -> int:
     """Write the data files, or compare them; the exit code is 1 when they differ."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--check", action="store_true", help="compare with the files in the package, write nothing"
-    )
+    parser.add_argument("--check", action="store_true", help="compare with the files in the package, write nothing")
     check = parser.parse_args().check
     differing = []
     for name, content in extract(read_definitions()).items():

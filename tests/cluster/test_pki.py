@@ -20,9 +20,7 @@ def test_keys_and_tokens_stay_the_same_when_opened_again(tmp_path: Path) -> None
 
 def test_nobody_else_may_read_a_key_or_a_kubeconfig(tmp_path: Path) -> None:
     pki = open_pki(tmp_path / "pki")
-    write_kubeconfig(
-        tmp_path / "kubeconfig", server="https://127.0.0.1:1", ca_pem=pki.ca_pem, token="t", user="admin"
-    )
+    write_kubeconfig(tmp_path / "kubeconfig", server="https://127.0.0.1:1", ca_pem=pki.ca_pem, token="t", user="admin")
     for path in [tmp_path / "kubeconfig", *(tmp_path / "pki").iterdir()]:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     assert stat.S_IMODE((tmp_path / "pki").stat().st_mode) == 0o700
@@ -30,9 +28,7 @@ def test_nobody_else_may_read_a_key_or_a_kubeconfig(tmp_path: Path) -> None:
 
 def test_a_kubeconfig_carries_the_authority_that_signed_the_server(tmp_path: Path) -> None:
     pki = open_pki(tmp_path / "pki")
-    write_kubeconfig(
-        tmp_path / "kubeconfig", server="https://127.0.0.1:1", ca_pem=pki.ca_pem, token="t", user="admin"
-    )
+    write_kubeconfig(tmp_path / "kubeconfig", server="https://127.0.0.1:1", ca_pem=pki.ca_pem, token="t", user="admin")
     config = yaml.safe_load((tmp_path / "kubeconfig").read_text())
     authority = config["clusters"][0]["cluster"]["certificate-authority-data"]
     context = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
