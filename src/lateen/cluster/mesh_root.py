@@ -1,4 +1,4 @@
-"""The mesh's root certificate as a file, for the agent: ConfigMap `istio-ca-root-cert` -> `DIR/components/mesh-root.pem`.
+"""The mesh's root certificate as a file: ConfigMap `istio-ca-root-cert` -> `DIR/components/mesh-root.pem`.
 
 The agent must know discovery before it talks to it, and is no Kubernetes client of its own. The file follows the
 ConfigMap and is replaced at once, so that a reader sees the old or the new one.
