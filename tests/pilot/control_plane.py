@@ -83,6 +83,7 @@ class Cluster:
 
     state: Path
     admin: Client
+    server: ApiServer
 
     @property
     def kubeconfig(self) -> Path:
@@ -146,7 +147,7 @@ async def run_cluster(state: Path) -> AsyncIterator[Cluster]:
     try:
         async with Client(load_config(state / "kubeconfig")) as admin:
             await install_mesh(admin)
-            yield Cluster(state, admin)
+            yield Cluster(state, admin, server)
     finally:
         await server.close()
 
@@ -155,7 +156,7 @@ def build_options(kubeconfig: Path, ports: Ports | None = None) -> Options:
     return Options(
         kubeconfig=kubeconfig,
         address="127.0.0.1",
-        ports=ports or Ports(0, 0, 0, 0),
+        ports=ports or Ports(0, 0, 0, 0, 0),
         ports_file=None,
         trust_domain="cluster.local",
         log_level="warn",
@@ -201,4 +202,4 @@ async def spawn_discovery(
         await process.wait()
 
 
-ANY_PORTS = tuple(f"--{name}-port=0" for name in ("ads", "tls", "http", "monitoring"))
+ANY_PORTS = tuple(f"--{name}-port=0" for name in ("ads", "tls", "http", "monitoring", "webhook"))

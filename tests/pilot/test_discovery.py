@@ -153,7 +153,7 @@ async def test_status_is_told_over_http(cluster: Cluster, discovery: Discovery) 
 
 
 async def test_a_taken_port_is_named(cluster: Cluster, discovery: Discovery) -> None:
-    for ports in (Ports(0, 0, discovery.ports.http, 0), Ports(discovery.ports.ads, 0, 0, 0)):
+    for ports in (Ports(0, 0, discovery.ports.http, 0, 0), Ports(discovery.ports.ads, 0, 0, 0, 0)):
         with pytest.raises(ConflictError, match=str(ports.http or ports.ads)):
             async with run_discovery(cluster, ports):
                 pass

@@ -1,19 +1,21 @@
 """The running cluster: API server, controllers and node in one loop, discovery and the agent beside them.
 
 Order: API server -> mesh objects -> discovery, agent, controllers, node; `progress` is told each step, and `ready` when
-all of them are. Anything that ends by itself ends the daemon with its error; SIGTERM ends it in order: pods first, so that
-they can drain, the API server last.
+all of them are. Anything that ends by itself ends the daemon with its error; SIGTERM ends it in order: pods first, so
+that they can drain, the API server last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Protocol
 
@@ -29,7 +31,7 @@ from lateen.cluster.ports import choose_ports, find_relays, listen_on
 from lateen.cluster.state import COMPONENTS, Running, StateDir
 from lateen.cluster.store import Store
 from lateen.cluster.supervise import Child
-from lateen.cluster.zygote import ZygoteHandle
+from lateen.cluster.zygote import BRIDGE_ADDRESS, ZygoteHandle
 from lateen.kube.client import Client
 from lateen.kube.config import load_config
 from lateen.runtime.logging import configure_logging, get_logger
@@ -38,6 +40,7 @@ from lateen.runtime.tasks import TaskSet, wait_for_stop_signal
 log = get_logger("daemon")
 _READY_SECONDS = 60.0
 _POLL_SECONDS = 0.02
+_DIAL_SECONDS = 10.0  # the longest that a webhook may take to answer by default
 
 
 class Progress(Protocol):
@@ -66,6 +69,7 @@ class Daemon:
         self._state, self._zygote, self._progress, self._ports = state, zygote, progress, ports
         self._server = f"https://127.0.0.1:{ports['api']}"
         self._agent_control = state.runtime / "agent.sock"
+        self._relays = find_relays(ports)
 
     async def run(self) -> None:
         """Start everything, report, and wait for the end."""
@@ -114,9 +118,10 @@ class Daemon:
             images=ImageTable(),
             state=self._state,
             agent_control=self._agent_control,
-            relays=find_relays(self._ports),
+            relays=self._relays,
         )
         api.pod_io = node
+        api.use_pod_network(partial(self._dial, node))
         tasks.start(node.run(), name="node")
         return node
 
@@ -149,11 +154,27 @@ class Daemon:
         async with Client(load_config(path), user_agent=f"lateen-{user}") as client:
             yield client
 
+    async def _dial(self, node: Node, address: str, port: int) -> socket.socket:
+        """A connection to a pod, or past the bridge to this machine's discovery, which answers before the node does."""
+        if address != BRIDGE_ADDRESS or port not in self._relays:
+            try:
+                return await node.namespace.connect(address, port, timeout=_DIAL_SECONDS)
+            except UnavailableError as error:
+                raise OSError(str(error)) from error
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self._relays[port]))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
     def _discovery(self) -> Child:
         ports = self._ports
         arguments = [
             *("--kubeconfig", str(self._state.component_kubeconfig("discovery"))),
             *("--ads-port", str(ports["ads"]), "--tls-port", str(ports["tls"])),
+            *("--webhook-port", str(ports["webhook"])),
             *("--http-port", str(ports["http"]), "--monitoring-port", str(ports["monitoring"])),
             "--die-with-parent",
         ]

@@ -16,6 +16,7 @@ from lateen.api.kinds_builtin import BUILTIN
 from lateen.api.kinds_istio import ISTIO
 from lateen.base.errors import ConflictError
 from lateen.cluster.zygote import BRIDGE_ADDRESS, DNS_ADDRESS
+from lateen.inject.configuration import build_webhooks
 from lateen.kube.client import Client
 
 MESH_NAMESPACE = "istio-system"
@@ -41,7 +42,7 @@ def build_mesh_objects() -> list[dict[str, Any]]:
         "metadata": {"name": "istio", "namespace": MESH_NAMESPACE},
         "data": {"mesh": yaml.safe_dump(MESH_CONFIG, sort_keys=False), "meshNetworks": "networks: {}"},
     }
-    return [config_map, *_build_istiod(), *_build_cluster_dns()]
+    return [config_map, *_build_istiod(), *_build_cluster_dns(), build_webhooks(namespace=MESH_NAMESPACE)]
 
 
 def _build_istiod() -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from lateen.pilot.push import Pusher
 from lateen.pilot.serving import ServingCertificate
 from lateen.pilot.source import Source
 from lateen.pilot.viewer import ProxyViewer
+from lateen.pilot.webhooks import Webhooks
 from lateen.runtime.clock import Clock, SystemClock
 from lateen.runtime.grpc import build_server, listen_plain, listen_tls
 from lateen.runtime.logging import get_logger
@@ -79,7 +80,9 @@ class Discovery:
             tasks.start(self._source.run(), name="watch")
             authority = await self._open_authority()
             tasks.start(TrustBundle(self._client, authority.roots_pem, clock=self._clock).run(), name="roots")
-            await self._open_grpc(stack, authority)
+            certificate = ServingCertificate(authority, self._clock)
+            await self._open_webhooks(stack, tasks, authority, certificate)
+            await self._open_grpc(stack, authority, certificate)
             self._obstacle = None
             self.ready.set()
             log.info("ready", **vars(self.ports))
@@ -105,7 +108,21 @@ class Discovery:
                 watch_expiry(authority, self._clock, self.metrics)
                 return authority
 
-    async def _open_grpc(self, stack: AsyncExitStack, authority: CertificateAuthority) -> None:
+    async def _open_webhooks(
+        self, stack: AsyncExitStack, tasks: TaskSet, authority: CertificateAuthority, certificate: ServingCertificate
+    ) -> None:
+        """Answer on the webhooks' port, then have the API server trust it."""
+        webhooks = Webhooks(self._client, authority.roots_pem, certificate.find_pair, clock=self._clock)
+        stack.push_async_callback(webhooks.server.close)
+        bound = await webhooks.server.serve(self._options.address, self._options.ports.webhook)
+        self.ports = replace(self.ports, webhook=bound)
+        tasks.start(webhooks.run(), name="webhooks")
+        self._obstacle = "webhook configurations are being written"
+        await webhooks.settled()
+
+    async def _open_grpc(
+        self, stack: AsyncExitStack, authority: CertificateAuthority, certificate: ServingCertificate
+    ) -> None:
         """Bind both ports, wait for the configuration, then answer."""
         signer = CertificateService(
             lambda: authority,
@@ -117,7 +134,6 @@ class Discovery:
         plain = build_server([self.ads.build_handler(is_encrypted=False)])
         encrypted = build_server([self.ads.build_handler(is_encrypted=True), signer.build_handler()])
         address, ports = self._options.address, self._options.ports
-        certificate = ServingCertificate(authority, self._clock)
         self.ports = replace(
             self.ports,
             ads=listen_plain(plain, f"{address}:{ports.ads}"),

@@ -21,6 +21,7 @@ class Ports:
     tls: int = 15012
     http: int = 8080
     monitoring: int = 15014
+    webhook: int = 15017
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def parse_options(argv: list[str]) -> Options:
     parser.add_argument("--address", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--ads-port", type=_port, default=Ports.ads, help="plaintext ADS, without keys")
     parser.add_argument("--tls-port", type=_port, default=Ports.tls, help="ADS and certificates over TLS")
+    parser.add_argument("--webhook-port", type=_port, default=Ports.webhook, help="/inject over TLS")
     parser.add_argument("--http-port", type=_port, default=Ports.http, help="/ready and /debug/*")
     parser.add_argument("--monitoring-port", type=_port, default=Ports.monitoring, help="/metrics and /version")
     parser.add_argument("--ports-file", type=Path, help="write the ports here, as JSON, once they answer")
@@ -56,7 +58,7 @@ def parse_options(argv: list[str]) -> Options:
     return Options(
         kubeconfig=read.kubeconfig,
         address=read.address,
-        ports=Ports(read.ads_port, read.tls_port, read.http_port, read.monitoring_port),
+        ports=Ports(read.ads_port, read.tls_port, read.http_port, read.monitoring_port, read.webhook_port),
         ports_file=read.ports_file,
         trust_domain=read.trust_domain,
         log_level=read.log_level,
