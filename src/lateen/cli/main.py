@@ -25,6 +25,7 @@ COMMANDS = {
     "down": ("lateen.cli.up", "Stop the cluster; its objects stay."),
     "exec": ("lateen.cli.objects", "Run a command in a container."),
     "get": ("lateen.cli.objects", "Show objects."),
+    "kube-inject": ("lateen.cli.kube_inject", "Add the sidecar to every workload of YAML files."),
     "logs": ("lateen.cli.objects", "Print the log of a container."),
     "status": ("lateen.cli.up", "Show whether a cluster runs, and its ports."),
     "up": ("lateen.cli.up", "Start a cluster with a mesh on this machine."),
@@ -43,7 +44,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
+        function = cmd_name.replace("-", "_")
+        command: click.Command = getattr(module, function, None) or getattr(module, f"{function}_")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
