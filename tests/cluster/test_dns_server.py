@@ -5,6 +5,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -34,10 +35,15 @@ def build_directory() -> ServiceDirectory:
     )
 
 
-def open_datagram() -> socket.socket:
-    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    opened.bind(("127.0.0.1", 0))
-    return opened
+def open_sockets() -> tuple[socket.socket, socket.socket]:
+    """A datagram and a listening socket with one number, which may be free for one protocol and taken for the other."""
+    while True:
+        datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        datagram.bind(("127.0.0.1", 0))
+        try:
+            return datagram, socket.create_server(datagram.getsockname())
+        except OSError:
+            datagram.close()
 
 
 class Outside(asyncio.DatagramProtocol):
@@ -57,12 +63,20 @@ class Outside(asyncio.DatagramProtocol):
             self._transport.sendto(packet, addr)  # type: ignore[attr-defined]
 
 
+async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
 @contextlib.asynccontextmanager
-async def run_outside(respond: Callable[[DNSRecord], list[bytes]]) -> AsyncIterator[tuple[Outside, Address]]:
+async def run_outside(
+    respond: Callable[[DNSRecord], list[bytes]], serve: Any = hang_up
+) -> AsyncIterator[tuple[Outside, Address]]:
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(lambda: Outside(respond), sock=open_datagram())
+    datagram, listener = open_sockets()
+    transport, protocol = await loop.create_datagram_endpoint(lambda: Outside(respond), sock=datagram)
     try:
-        yield protocol, transport.get_extra_info("sockname")
+        async with await asyncio.start_server(serve, sock=listener):
+            yield protocol, transport.get_extra_info("sockname")
     finally:
         transport.close()
 
@@ -115,10 +129,10 @@ class Client:
 async def run_server(*resolvers: Address) -> AsyncIterator[Client]:
     directory = build_directory()
     server = DnsServer(directory, Forwarder(lambda: resolvers))
-    datagram = open_datagram()
+    datagram, listener = open_sockets()
     address: Address = datagram.getsockname()
     tasks = TaskSet("test")
-    tasks.start(server.serve([datagram], [socket.create_server(address)]), name="dns")
+    tasks.start(server.serve([datagram], [listener]), name="dns")
     try:
         yield Client(server, directory, address)
     finally:
@@ -321,11 +335,7 @@ async def test_truncated_answers_are_fetched_over_tcp() -> None:
         await writer.drain()
         writer.close()
 
-    async with (
-        run_outside(truncate) as (_, address),
-        await asyncio.start_server(serve, *address),
-        run_server(address) as client,
-    ):
+    async with run_outside(truncate, serve) as (_, address), run_server(address) as client:
         assert values(await client.ask("example.com", "TXT")) == ['"long"']
 
 

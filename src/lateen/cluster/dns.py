@@ -61,7 +61,7 @@ class DnsServer:
         self._forwarder = forwarder or Forwarder()
         self._kept: dict[tuple[bytes, bool], bytes] = {}
         self._outside = TaskSet("dns-outside")
-        self._connections = 0
+        self._connections: set[asyncio.StreamWriter] = set()
 
     def forget(self) -> None:
         """Drop answers given before: the directory changed."""
@@ -76,9 +76,14 @@ class DnsServer:
                 stack.enter_context(datagram)
                 loop.add_reader(datagram.fileno(), self._receive, datagram)
                 stack.callback(loop.remove_reader, datagram.fileno())
+            stack.callback(self._abort_connections)
             for stream in streams:
-                await stack.enter_async_context(await asyncio.start_server(self._serve_stream, sock=stream))
+                stack.callback((await asyncio.start_server(self._serve_stream, sock=stream)).close)
             await asyncio.Event().wait()
+
+    def _abort_connections(self) -> None:
+        for writer in self._connections:
+            writer.transport.abort()
 
     def _receive(self, datagram: socket.socket) -> None:
         for _ in range(_PACKETS_PER_TURN):
@@ -149,9 +154,9 @@ class DnsServer:
         return _encode(unfinished, datagram=datagram, rcode=response.header.rcode)
 
     async def _serve_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+        self._connections.add(writer)
         try:
-            while self._connections <= _CONNECTIONS:
+            while len(self._connections) <= _CONNECTIONS:
                 async with asyncio.timeout(_IDLE_SECONDS):
                     size = int.from_bytes(await reader.readexactly(2), "big")
                     if size > _PACKET_BYTES:
@@ -164,7 +169,7 @@ class DnsServer:
         except (EOFError, OSError, TimeoutError):
             return
         finally:
-            self._connections -= 1
+            self._connections.discard(writer)
             writer.close()
 
 

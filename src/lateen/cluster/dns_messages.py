@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dnslib import CLASS, EDNS0, OPCODE, QTYPE, RCODE, RR, DNSHeader, DNSQuestion, DNSRecord
 
@@ -71,11 +71,7 @@ def decode_query(packet: bytes) -> Query | None:
     if root or option != QTYPE.OPT:
         return query
     payload = min(max(size, CLASSIC_PAYLOAD_BYTES), PAYLOAD_BYTES)
-    return Query(*_start_of(query), payload_bytes=payload, edns=state >> 16 & 0xFF)
-
-
-def _start_of(query: Query) -> tuple[int, int, bool, Name, int, int]:
-    return query.number, query.opcode, query.recursion_desired, query.name, query.kind, query.class_
+    return replace(query, payload_bytes=payload, edns=state >> 16 & 0xFF)
 
 
 def _decode_name(packet: bytes, offset: int) -> tuple[Name, int]:

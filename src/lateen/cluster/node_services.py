@@ -9,6 +9,7 @@ built anew from what should be there, until the kernel takes it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Mapping
 from datetime import timedelta
@@ -61,22 +62,26 @@ class NodeServices:
     async def run(self) -> None:
         """Run until cancelled, or until the node namespace is gone: SandboxError."""
         await self._namespace.wait_ready()
-        # Its own bridge address is the endpoint of Service kube-dns, which clients with a sidecar may be sent to.
-        addresses = (DNS_ADDRESS, BRIDGE_ADDRESS)
-        datagrams = [await self._namespace.listen(address, DNS_PORT, datagram=True) for address in addresses]
-        streams = [await self._namespace.listen(address, DNS_PORT) for address in addresses]
         tasks = TaskSet("services")
-        try:
-            tasks.start(self._informers.run(), name="informers")
-            for port, host_port in self._relays.items():
-                listener = await self._namespace.listen(BRIDGE_ADDRESS, port)
-                tasks.start(Relay(listener, host_port).serve(), name=f"relay-{port}")
-            tasks.start(self._serve(tasks, datagrams, streams), name="start")
-            await tasks.wait()
-        finally:
-            await tasks.close()
+        # The sockets are closed here, too, because a task that is cancelled before its first step closes nothing.
+        with contextlib.ExitStack() as sockets:
+            try:
+                tasks.start(self._informers.run(), name="informers")
+                for port, host_port in self._relays.items():
+                    listener = sockets.enter_context(await self._namespace.listen(BRIDGE_ADDRESS, port))
+                    tasks.start(Relay(listener, host_port).serve(), name=f"relay-{port}")
+                tasks.start(self._serve(tasks, sockets), name="start")
+                await tasks.wait()
+            finally:
+                await tasks.close()
 
-    async def _serve(self, tasks: TaskSet, datagrams: list[socket.socket], streams: list[socket.socket]) -> None:
+    async def _serve(self, tasks: TaskSet, sockets: contextlib.ExitStack) -> None:
+        datagrams: list[socket.socket] = []
+        streams: list[socket.socket] = []
+        # The bridge address is the endpoint of Service kube-dns, which rules and sidecars send clients to.
+        for address in (DNS_ADDRESS, BRIDGE_ADDRESS):
+            datagrams.append(sockets.enter_context(await self._namespace.listen(address, DNS_PORT, datagram=True)))
+            streams.append(sockets.enter_context(await self._namespace.listen(address, DNS_PORT)))
         await self._informers.synced()
         tasks.start(self._dns.serve(datagrams, streams), name="dns")
         tasks.start(self._rules.run(), name="rules")
