@@ -120,6 +120,8 @@ class _Steps:
 
     def run(self) -> None:
         kernel.die_with_parent(signal.SIGKILL)
+        # A process that changed its user is not, and could not write its own maps.
+        kernel.set_dumpable(dumpable=True)
         try:
             self._run_node()
             self._tell(end=True)
@@ -219,7 +221,7 @@ def find_remedies(failed: str, number: int) -> tuple[str, ...]:
 
 def _read_switch(name: str) -> str | None:
     try:
-        with open(f"/proc/sys/{name}", encoding="ascii") as file:
-            return file.read().strip()
+        with open(f"/proc/sys/{name}", "rb") as file:
+            return file.read().decode().strip()
     except OSError:
         return None

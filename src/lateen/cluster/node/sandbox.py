@@ -96,6 +96,7 @@ class ChannelClient:
             if not answer.done():
                 answer.set_exception(SandboxError("wait for an answer", errno.ESRCH))
         self._pending.clear()
+        self._on_event({"event": "closed"})
 
     def _writable(self) -> None:
         while self._outgoing:
@@ -298,5 +299,7 @@ class NodeNamespace(_Sockets):
     def _handle(self, event: Message) -> None:
         if event["event"] == "failed":
             self._failure = SandboxError(event["step"], event["errno"])
-        if event["event"] in ("ready", "failed"):
+        elif event["event"] == "closed" and not self._ready.is_set():
+            self._failure = SandboxError("start the zygote", errno.ESRCH)
+        if event["event"] in ("ready", "failed", "closed"):
             self._ready.set()

@@ -143,8 +143,8 @@ def set_dumpable(*, dumpable: bool) -> None:
 
 def set_title(title: str) -> None:
     """Replace what `ps` shows: the daemon's command line would tell a pod where the state directory is."""
-    with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
-        fields = file.read().rpartition(")")[2].split()
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
     # The two fields before the closing parenthesis (pid, name) are cut off.
     start, end = int(fields[_STAT_ARGUMENTS_START - 2]), int(fields[_STAT_ARGUMENTS_END - 2])
     encoded = title.encode()[: end - start - 1]
