@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ class Store:
         self._kept_bytes = 0
         self._events: dict[str, list[Event]] = {}
         self._watches: dict[str, set[Watch]] = {}
+        self._observers: list[Callable[[Sequence[Revision]], None]] = []
         self._epoch = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self.compacted, revisions = self._journal.load()
@@ -188,6 +190,8 @@ class Store:
                 del self._underway[revision.key]
             if not submission.future.done():
                 submission.future.set_result(revision)
+        for observe in self._observers:
+            observe([submission.revision for submission in batch])
         for resource in changed:
             for watch in self._watches.get(resource, ()):
                 watch.wake()
@@ -214,6 +218,11 @@ class Store:
         watch = Watch(self, resource, since)
         self._watches.setdefault(resource, set()).add(watch)
         return watch
+
+    def observe(self, observer: Callable[[Sequence[Revision]], None]) -> Callable[[], None]:
+        """Have the observer told of everything that is committed from now on; returns what ends that."""
+        self._observers.append(observer)
+        return lambda: self._observers.remove(observer)
 
     def forget(self, watch: Watch) -> None:
         """Drop a watch that its owner closed."""

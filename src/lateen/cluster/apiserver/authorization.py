@@ -61,7 +61,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "system:lateen:controllers": (
-        Rule((*READ, "delete", "deletecollection"), ("*",)),
+        Rule((*READ, "delete", "deletecollection", "patch"), ("*",)),
         Rule(WRITE, ("endpoints", "endpointslices.discovery.k8s.io", "serviceaccounts", "configmaps")),
         Rule(WRITE, ("pods", "replicasets.apps", "controllerrevisions.apps", "jobs.batch")),
         Rule(("update", "patch"), ("deployments.apps", "statefulsets.apps", "daemonsets.apps", "cronjobs.batch")),

@@ -3,7 +3,7 @@
 A pod that runs is given its grace period: it is marked with `deletionTimestamp`, its node stops it and
 deletes it once more with grace 0. Anything with finalizers is marked and goes when the last is removed. A
 namespace waits for its `spec.finalizers`, which the namespace controller clears through `/finalize`.
-Dependants are deleted by the garbage collector, whatever the propagation policy says about order.
+Dependants are the garbage collector's; the propagation policy is left to it as a finalizer.
 
 Source: the Kubernetes pages "Pod Lifecycle", "Finalizers", "Garbage Collection".
 """
@@ -23,7 +23,7 @@ from lateen.cluster.apiserver.resource import Resource
 from lateen.cluster.apiserver.response import respond_list, respond_object, respond_value
 from lateen.cluster.apiserver.selection import parse_selection
 from lateen.cluster.apiserver.status import StatusError, bad_request, build_success, conflict, not_found
-from lateen.cluster.apiserver.termination import is_held, mark_deleted
+from lateen.cluster.apiserver.termination import is_held, mark_deleted, set_propagation
 from lateen.cluster.revisions import Revision, build_revision
 from lateen.cluster.store import Store, WrongVersionError
 
@@ -40,12 +40,15 @@ class DeleteOptions:
     resource_version: str
     dry_run: bool
     document: Document
+    propagation: str = ""
 
 
 async def read_options(request: Request) -> DeleteOptions:
     """The options in the body, or in the query where the body has none; StatusError 400."""
     document = await request.document() if request.http.body_exists else {}
     policy = document.get("propagationPolicy") or request.query.get("propagationPolicy", "")
+    if not policy and isinstance(document.get("orphanDependents"), bool):
+        policy = "Orphan" if document["orphanDependents"] else "Background"
     if policy not in _POLICIES:
         raise bad_request(f'invalid propagationPolicy "{policy}": supported values: {", ".join(_POLICIES[1:])}')
     grace = document.get("gracePeriodSeconds")
@@ -60,6 +63,7 @@ async def read_options(request: Request) -> DeleteOptions:
         resource_version=preconditions.get("resourceVersion") or "",
         dry_run=request.dry_run or document.get("dryRun") == ["All"],
         document={"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"} | document,
+        propagation=policy,
     )
 
 
@@ -142,7 +146,8 @@ class Deleter:
         self, resource: Resource, current: Revision, options: DeleteOptions
     ) -> tuple[Revision, bool]:
         document = current.document()
-        changed = mark_deleted(document, _grace_seconds(resource, document, options))
+        changed = set_propagation(document, options.propagation)
+        changed |= mark_deleted(document, _grace_seconds(resource, document, options))
         gone = not is_held(document)
         if options.dry_run:
             return build_revision(current.key, current.version, document), gone

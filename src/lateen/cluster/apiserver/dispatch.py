@@ -19,6 +19,7 @@ from lateen.cluster.apiserver.reading import Reader
 from lateen.cluster.apiserver.request import Request
 from lateen.cluster.apiserver.resource import Catalogue, Resource
 from lateen.cluster.apiserver.reviews import Reviews
+from lateen.cluster.apiserver.scaling import SCALED, Scaling
 from lateen.cluster.apiserver.status import StatusError, method_not_allowed, no_such_path
 from lateen.cluster.apiserver.strategy import has_status
 from lateen.cluster.apiserver.subresources import Subresources
@@ -29,7 +30,7 @@ Handler = Callable[[Request, Resource], Awaitable[web.StreamResponse]]
 
 _REVIEW_GROUPS = frozenset({"authentication.k8s.io", "authorization.k8s.io"})
 
-SUBRESOURCES = frozenset({"status", "log", "exec", "binding", "eviction", "token", "finalize"})
+SUBRESOURCES = frozenset({"status", "scale", "log", "exec", "binding", "eviction", "token", "finalize"})
 """What is implemented; discovery offers no other."""
 
 
@@ -44,6 +45,7 @@ class Handlers:
     deleter: Deleter
     subresources: Subresources
     reviews: Reviews
+    scaling: Scaling
 
 
 class Dispatcher:
@@ -69,8 +71,11 @@ class Dispatcher:
             "update": writer.update,
             "patch": writer.patch,
         }
+        scaling = handlers.scaling
+        scale: dict[str, Handler] = {"get": scaling.get, "update": scaling.update, "patch": scaling.patch}
         self._subresources: dict[str, dict[str, Handler]] = {
             "status": status,
+            **{f"{name}/scale": scale for name in SCALED},
             "pods/log": {"get": special.read_log},
             "pods/exec": {"get": special.exec, "create": special.exec},
             "pods/binding": {"create": special.bind},

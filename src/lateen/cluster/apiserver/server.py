@@ -40,6 +40,7 @@ from lateen.cluster.apiserver.request import Request, parse_query, parse_target
 from lateen.cluster.apiserver.resource import Catalogue
 from lateen.cluster.apiserver.response import respond_error
 from lateen.cluster.apiserver.reviews import Reviews
+from lateen.cluster.apiserver.scaling import Scaling
 from lateen.cluster.apiserver.service_addresses import ServiceAddresses
 from lateen.cluster.apiserver.service_dialer import Connect, ServiceDialer
 from lateen.cluster.apiserver.status import StatusError, internal_error, unavailable
@@ -100,6 +101,7 @@ class ApiServer:
             deleter=deleter,
             subresources=self._subresources,
             reviews=Reviews(self._authenticator, self.issuer),
+            scaling=Scaling(store, reader, writer),
         )
         self._dispatcher = Dispatcher(self._catalogue, handlers)
         self._runner: web.ServerRunner | None = None

@@ -9,6 +9,7 @@ ClusterIP allocation".
 from __future__ import annotations
 
 import ipaddress
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,7 +33,8 @@ class ServiceAddresses:
         self._holders: dict[str | int, Key] = {}
         self._held: dict[Key, list[str | int]] = {}
         self._next_address = _FIRST_DYNAMIC
-        self._next_port = 0
+        # Anywhere in the range, as on Kubernetes: the clusters of one machine share its ports.
+        self._next_port = secrets.randbelow(len(NODE_PORTS))
         for revision in store.list_objects("services"):
             self._claim(revision.key, held_by(revision.document()))
 
@@ -147,6 +149,30 @@ def held_by(service: Document) -> list[str | int]:
     addresses: list[str | int] = [address for address in spec.get("clusterIPs") or () if address not in ("None", "")]
     ports: list[str | int] = [port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")]
     return addresses + ports
+
+
+_OF_TYPES = {
+    "externalTrafficPolicy": ("NodePort", "LoadBalancer"),
+    "healthCheckNodePort": ("LoadBalancer",),
+    "allocateLoadBalancerNodePorts": ("LoadBalancer",),
+    "loadBalancerClass": ("LoadBalancer",),
+}
+"""Field -> types of Services that have it."""
+
+
+def drop_left_behind(spec: Document, stored: Document) -> None:
+    """What a Service only had because of its former type, and the client left as it was, goes with that type."""
+    kind = spec.get("type", "ClusterIP")
+    if kind == stored.get("type", "ClusterIP"):
+        return
+    for field, types in _OF_TYPES.items():
+        if kind not in types and field in spec and spec[field] == stored.get(field):
+            del spec[field]
+    if kind not in ("NodePort", "LoadBalancer"):
+        held = {port.get("nodePort") for port in stored.get("ports") or ()}
+        for port in spec.get("ports") or ():
+            if port.get("nodePort") in held:
+                port.pop("nodePort", None)
 
 
 def keep_addresses(spec: Document, stored: Document) -> None:

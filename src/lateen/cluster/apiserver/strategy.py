@@ -18,7 +18,7 @@ from lateen.api.kinds import Kind
 from lateen.api.schema.errors import required
 from lateen.cluster.apiserver.pod_status import build_pod_status
 from lateen.cluster.apiserver.resource import Resource
-from lateen.cluster.apiserver.service_addresses import keep_addresses
+from lateen.cluster.apiserver.service_addresses import drop_left_behind, keep_addresses
 from lateen.cluster.apiserver.status import bad_request, conflict, invalid
 
 Document = dict[str, Any]
@@ -172,6 +172,7 @@ def prepare_update(resource: Resource, document: Document, stored: Document, sub
     complete(kind.qualified_name, document)
     if kind.qualified_name == "services":
         keep_addresses(document["spec"], stored["spec"])
+        drop_left_behind(document["spec"], stored["spec"])
     if "generation" in old and _specification(document) != _specification(stored):
         metadata["generation"] = old["generation"] + 1
     return document

@@ -1,8 +1,9 @@
 """The end of an object: what marks it for deletion, and what still holds it.
 
 Deletion is asked for by `deletionTimestamp` in the metadata; the object is held while finalizers remain,
-while a pod's grace period is above 0, and, for a namespace, while `spec.finalizers` remain. Source: the
-Kubernetes page "Finalizers" and the API conventions.
+while a pod's grace period is above 0, and, for a namespace, while `spec.finalizers` remain. How dependants go
+is a finalizer of the garbage collector's too: `foregroundDeletion` (they first) or `orphan` (they stay). Source: the
+Kubernetes pages "Finalizers" and "Garbage Collection", and the API conventions.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ from typing import Any
 from lateen.cluster.apiserver.strategy import format_time, now
 
 Document = dict[str, Any]
+
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+"""Also lateen.cluster.controllers.garbage, which removes them when their part is done."""
+
+_FINALIZERS = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": ""}
 
 
 def mark_deleted(document: Document, grace_seconds: int) -> bool:
@@ -27,6 +33,23 @@ def mark_deleted(document: Document, grace_seconds: int) -> bool:
         metadata["generation"] += 1
     if document["kind"] == "Namespace":
         document["status"] = {**(document.get("status") or {}), "phase": "Terminating"}
+    return True
+
+
+def set_propagation(document: Document, policy: str) -> bool:
+    """Write how dependants go into the finalizers; False if they say so already, or no policy was asked for."""
+    metadata = document["metadata"]
+    before = list(metadata.get("finalizers") or ())
+    if not policy:
+        return False
+    wanted = [one for one in before if one not in (FOREGROUND, ORPHAN)]
+    wanted += filter(None, [_FINALIZERS[policy]])
+    if sorted(wanted) == sorted(before):
+        return False
+    if wanted:
+        metadata["finalizers"] = wanted
+    else:
+        metadata.pop("finalizers", None)
     return True
 
 
