@@ -149,15 +149,19 @@ def _step(name: str, action: Any) -> None:
         raise StepFailed(name, error) from error
 
 
-def _expect(handshake: Channel, field: str) -> Message:
-    """Return the next message of the handshake, which has this field; raises StepFailed."""
-    message = handshake.wait()
-    if message is None:
-        raise StepFailed(f"wait for the pod ({field})", OSError(errno.EPIPE, os.strerror(errno.EPIPE)))
-    if "error" in message:
-        number = message["error"]["errno"]
-        raise StepFailed(message["error"]["step"], OSError(number, os.strerror(number)))
-    return message
+def _expect(handshake: Channel, *fields: str) -> Message:
+    """Return what the handshake says until it has said all these fields; raises StepFailed."""
+    told: Message = {}
+    while not told.keys() >= set(fields):
+        message = handshake.wait()
+        if message is None:
+            missing = ", ".join(field for field in fields if field not in told)
+            raise StepFailed(f"wait for the pod ({missing})", OSError(errno.EPIPE, os.strerror(errno.EPIPE)))
+        if "error" in message:
+            number = message["error"]["errno"]
+            raise StepFailed(message["error"]["step"], OSError(number, os.strerror(number)))
+        told |= message
+    return told
 
 
 def run(daemon: Channel, network: Message) -> None:
