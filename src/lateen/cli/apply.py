@@ -10,10 +10,12 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lateen.api.kinds import Kind
+from lateen.api.schema.decoding import json_type
 from lateen.api.schema.definitions import find_schema
 from lateen.api.three_way import build_apply_patch, find_last_applied, with_last_applied
 from lateen.api.yaml_loader import Document, load
@@ -24,6 +26,8 @@ from lateen.kube.client import PatchType
 from lateen.kube.errors import ApiInvalidError
 
 _SUFFIXES = (".yaml", ".yml", ".json")
+# Go's decoder names the field without indices: `cannot unmarshal string into Go struct field Port.spec.ports.port ...`
+_WRONG_TYPE = re.compile(r"cannot unmarshal (?P<found>\w+).* into Go struct field \w+\.(?P<field>\S+) of type")
 _UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
 
 
@@ -119,7 +123,7 @@ def _with_lines(error: DataError, document: Document, source: str) -> DataError:
     causes = error.details.get("causes") or [] if isinstance(error, ApiInvalidError) else []
     found = [(cause.get("field", ""), cause.get("message", "")) for cause in causes]
     found = found or [(path, "unknown field") for path in _UNKNOWN_FIELD.findall(error.message)]
-    found = found or [("", error.message)]
+    found = found or [(_find_mismatch(document.object, error.message), error.message)]
     metadata = document.object.get("metadata") or {}
     subject = f"{document.object.get('kind')} {metadata.get('name', '')}".strip()
     diagnostics = [
@@ -135,3 +139,27 @@ def _with_lines(error: DataError, document: Document, source: str) -> DataError:
         for path, message in found
     ]
     return DataError(error.message, diagnostics=diagnostics)
+
+
+def _find_mismatch(document: dict[str, Any], message: str) -> str:
+    """The path, with indices, of the field whose JSON type Go's decoder complains of; empty when it names none."""
+    told = _WRONG_TYPE.search(message)
+    if told is None:
+        return ""
+    places = [path for path, value in _iterate_places(document, told["field"].split("."), "") if _fits(value, told)]
+    return places[0] if places else told["field"]
+
+
+def _fits(value: Any, told: re.Match[str]) -> bool:
+    return json_type(value) == told["found"]
+
+
+def _iterate_places(value: Any, fields: list[str], path: str) -> Iterator[tuple[str, Any]]:
+    """Every value at a path without indices, with its path with indices."""
+    if not fields:
+        yield path, value
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _iterate_places(item, fields, f"{path}[{index}]")
+    elif fields and isinstance(value, dict) and fields[0] in value:
+        yield from _iterate_places(value[fields[0]], fields[1:], f"{path}.{fields[0]}".lstrip("."))

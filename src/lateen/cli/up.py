@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -198,14 +199,25 @@ def down(*, state: Path | None) -> None:
     if running is None:
         click.echo(f"no cluster runs on {place.path}")
         return
-    os.kill(running.pid, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_SECONDS
-    while find_running(place) is not None:
-        if time.monotonic() > deadline:
-            os.kill(running.pid, signal.SIGKILL)
-            break
-        time.sleep(0.05)
+    _end(running.pid)
     click.echo(f"the cluster on {place.path} is down")
+
+
+def _end(pid: int) -> None:
+    """Ask the daemon to end, return when it has; it is killed when it takes too long."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        if not select.select([process], [], [], _STOP_SECONDS)[0]:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [])
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(process)
 
 
 @click.command()

@@ -18,6 +18,7 @@ from lateen.base.errors import LateenError, MachineError
 from lateen.cluster.machine import probe
 from lateen.cluster.state import Lock, StateDir
 from lateen.cluster.zygote import fork_zygote
+from lateen.envoy.binary import find_envoy
 
 
 class Progress:
@@ -70,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         report = probe()
         if not report.ok:
             raise MachineError(report.message, fix=report.fix)
+        find_envoy()
         progress.send(done="the machine can run pods")
         zygote = fork_zygote()
         from lateen.cluster.daemon import run_daemon
