@@ -187,7 +187,7 @@ def ask_everything(database: Database) -> Configuration:
     ("changed", "most"),
     [
         pytest.param(build_service(7, 8001), 10, id="target port that clients do not see"),
-        pytest.param(build_service(7, 8000, clusterIP="10.96.200.1"), 18, id="virtual address"),
+        pytest.param(build_service(7, 8000, clusterIP="10.96.200.1"), 20, id="virtual address"),
         pytest.param(build_service(7, 8000, ports=[{"name": "http", "port": 80}]), 18, id="a port less"),
     ],
 )

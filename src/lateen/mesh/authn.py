@@ -19,7 +19,8 @@ import msgspec
 
 from lateen.base.labels import matches
 from lateen.incremental.query import query
-from lateen.mesh.inputs import PEER_AUTHENTICATIONS, PEER_AUTHENTICATIONS_BY_NAMESPACE
+from lateen.mesh.indexes import PEER_AUTHENTICATIONS_BY_NAMESPACE
+from lateen.mesh.inputs import PEER_AUTHENTICATIONS
 from lateen.mesh.rows import Labels, PeerAuthenticationRow
 from lateen.mesh.visibility import mesh_settings
 

@@ -1,23 +1,33 @@
-"""The inputs of the mesh: tables of rows, the indexes over them, and how a changed document changes them.
+"""The inputs of the mesh: tables of rows, and how a changed document changes them.
 
 (kind, old document, new document) -> table changes for `Database.commit`.
 
-Invariants: rows are keyed by ObjectRef, so that `Database.why` names the YAML objects behind any result; every index
-finds by value what a query would otherwise have to scan for.
+Invariants: rows are keyed by ObjectRef (services of a ServiceEntry by EntryHost, which names the object too), so that
+`Database.why` names the YAML objects behind any result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lateen.api.objects import key_of
 from lateen.base.names import ObjectRef
-from lateen.incremental.inputs import Change, Index, Table
+from lateen.incremental.inputs import Change, Table
+from lateen.mesh.routing_rows import (
+    DestinationRuleRow,
+    GatewayRow,
+    VirtualServiceRow,
+    build_destination_rule_row,
+    build_entry_rows,
+    build_gateway_row,
+    build_virtual_service_row,
+)
 from lateen.mesh.rows import (
     EndpointSliceRow,
     PeerAuthenticationRow,
     PodRow,
+    ServiceRef,
     ServiceRow,
     build_peer_authentication_row,
     build_pod_row,
@@ -26,49 +36,16 @@ from lateen.mesh.rows import (
 )
 from lateen.mesh.settings import ROOT_NAMESPACE, MeshSettings, parse_settings
 
-SERVICES: Table[ObjectRef, ServiceRow] = Table("services")
+SERVICES: Table[ServiceRef, ServiceRow] = Table("services")
 ENDPOINT_SLICES: Table[ObjectRef, EndpointSliceRow] = Table("endpoint slices")
 PODS: Table[ObjectRef, PodRow] = Table("pods")
 PEER_AUTHENTICATIONS: Table[ObjectRef, PeerAuthenticationRow] = Table("peer authentications")
+VIRTUAL_SERVICES: Table[ObjectRef, VirtualServiceRow] = Table("virtual services")
+DESTINATION_RULES: Table[ObjectRef, DestinationRuleRow] = Table("destination rules")
+GATEWAYS: Table[ObjectRef, GatewayRow] = Table("gateways")
 MESH_SETTINGS: Table[ObjectRef, MeshSettings] = Table("mesh settings")
 
 MESH_CONFIG_REF = ObjectRef("ConfigMap", ROOT_NAMESPACE, "istio")
-DEFAULT_EXPORT = ""  # files a Service that leaves its visibility to the mesh's default.
-
-SERVICES_BY_NAMESPACE = Index("services by namespace", SERVICES, lambda ref, _: (ref.namespace,))
-SERVICES_BY_PORT = Index(
-    "services by namespace and port",
-    SERVICES,
-    lambda ref, row: [(ref.namespace, port.number) for port in row.ports],
-)
-SERVICES_BY_PORT_NUMBER = Index("services by port", SERVICES, lambda _, row: [port.number for port in row.ports])
-SERVICES_BY_ADDRESS = Index("services by address", SERVICES, lambda _, row: row.addresses)
-SERVICES_BY_SELECTOR = Index(
-    "services by the first label they select", SERVICES, lambda ref, row: _first_label(ref, row)
-)
-SERVICES_BY_VIEWER = Index(
-    "services by the namespace they are exported to",
-    SERVICES,
-    lambda ref, row: [ref.namespace if viewer == "." else viewer for viewer in row.export_to or (DEFAULT_EXPORT,)],
-)
-SLICES_BY_SERVICE = Index(
-    "endpoint slices by service",
-    ENDPOINT_SLICES,
-    lambda ref, row: (ObjectRef("Service", ref.namespace, row.service),),
-)
-SLICES_BY_ADDRESS = Index(
-    "endpoint slices by address",
-    ENDPOINT_SLICES,
-    lambda _, row: [endpoint.address for endpoint in row.endpoints],
-)
-PODS_BY_ADDRESS = Index("pods by address", PODS, lambda _, row: row.addresses)
-PEER_AUTHENTICATIONS_BY_NAMESPACE = Index(
-    "peer authentications by namespace", PEER_AUTHENTICATIONS, lambda ref, _: (ref.namespace,)
-)
-
-
-def _first_label(ref: ObjectRef, row: ServiceRow) -> Iterable[tuple[str, str, str]]:
-    return [(ref.namespace, *row.selector[0])] if row.selector else ()
 
 
 def _build_settings(document: Mapping[str, Any]) -> MeshSettings | None:
@@ -78,15 +55,19 @@ def _build_settings(document: Mapping[str, Any]) -> MeshSettings | None:
 
 
 _Reader = Callable[[Mapping[str, Any]], Any]
-_READERS: dict[str, tuple[Table[ObjectRef, Any], _Reader]] = {
+_READERS: dict[str, tuple[Table[Any, Any], _Reader]] = {
     "Service": (SERVICES, build_service_row),
     "EndpointSlice": (ENDPOINT_SLICES, build_slice_row),
     "Pod": (PODS, build_pod_row),
     "PeerAuthentication": (PEER_AUTHENTICATIONS, build_peer_authentication_row),
+    "VirtualService": (VIRTUAL_SERVICES, build_virtual_service_row),
+    "DestinationRule": (DESTINATION_RULES, build_destination_rule_row),
+    "Gateway": (GATEWAYS, build_gateway_row),
     "ConfigMap": (MESH_SETTINGS, _build_settings),
 }
+_SERVICE_ENTRY = "ServiceEntry"
 
-WATCHED_KINDS = tuple(_READERS)
+WATCHED_KINDS = (*_READERS, _SERVICE_ENTRY)
 """The kinds that `changes_of` reads; the control plane watches these."""
 
 
@@ -95,6 +76,10 @@ def changes_of(kind: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] 
 
     A kind that is not watched, and a ConfigMap other than the mesh's, changes nothing.
     """
+    if kind == _SERVICE_ENTRY:
+        before = {} if old is None else build_entry_rows(old)
+        after = {} if new is None else build_entry_rows(new)
+        return tuple((SERVICES, ref, after.get(ref)) for ref in sorted({*before, *after}))
     document = new if new is not None else old
     if document is None or kind not in _READERS:
         return ()

@@ -10,7 +10,8 @@ be read becomes STRICT rather than vanish: a broken security policy denies.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -20,9 +21,11 @@ from lateen.api.discovery import SERVICE_NAME_LABEL, EndpointSlice
 from lateen.api.objects import annotations_of, metadata_of
 from lateen.api.pod import Pod, PodSpec
 from lateen.api.security import PeerAuthentication
+from lateen.base.names import ObjectRef
 from lateen.mesh.protocol import Protocol, select_protocol
 
 EXPORT_TO_ANNOTATION = "networking.istio.io/exportTo"
+PORT_TRANSLATION_OFF_LABEL = "experimental.istio.io/disable-gateway-port-translation"
 TLS_MODE_LABEL = "security.istio.io/tlsMode"  # the injector writes it; `istio` means a sidecar takes mutual TLS.
 PROXY_CONTAINER = "istio-proxy"  # the injector and the node use this name.
 
@@ -35,12 +38,46 @@ def sort_labels(labels: Mapping[str, str]) -> Labels:
     return tuple(sorted(labels.items()))
 
 
-class ServicePort(msgspec.Struct, frozen=True):
-    """A port of a Service; `target` is a number or the name of a container's port."""
+class EntryHost(NamedTuple):
+    """What names a service that a ServiceEntry declares: the object, and one of its hosts."""
+
+    kind: str
+    namespace: str
+    name: str
+    host: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name} ({self.host})"
+
+
+ServiceRef: TypeAlias = ObjectRef | EntryHost
+"""What names a service: the Service object, or a ServiceEntry with one of its hosts."""
+
+
+class Resolution(Enum):
+    """How the backends of a service are found."""
+
+    ENDPOINTS = "endpoints"
+    """They are known, one by one."""
+    DNS = "DNS"
+    """By name, all addresses of the answer."""
+    DNS_ROUND_ROBIN = "DNS_ROUND_ROBIN"
+    """By name, one address of the answer at a time."""
+    NONE = "none"
+    """Not at all: the connection goes where the app sent it."""
+
+
+class Port(msgspec.Struct, frozen=True):
+    """A port of a service, as clients know it."""
 
     name: str
     number: int
     protocol: Protocol
+
+
+class ServicePort(Port, frozen=True):
+    """A port of a Service; `target` is a number or the name of a container's port."""
+
     target: int | str
 
 
@@ -55,6 +92,28 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[ServicePort, ...]
     publish_not_ready: bool
     export_to: tuple[str, ...]
+    port_translation: bool = True
+    """Whether a Gateway that names a port of it means the container's."""
+    host: str = ""
+    """The host, of a ServiceEntry's."""
+    resolution: Resolution = Resolution.ENDPOINTS
+    external: bool = False
+    """Whether it is outside of the mesh, and so without mutual TLS."""
+    endpoints: tuple[EntryEndpoint, ...] = ()
+    """Backends that the object itself lists."""
+    subject_alt_names: tuple[str, ...] = ()
+
+
+class EntryEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A backend that a ServiceEntry or a WorkloadEntry lists; `ports` are (name of the service's port, number)."""
+
+    address: str
+    ports: tuple[tuple[str, int], ...] = ()
+    labels: Labels = ()
+    locality: str = ""
+    weight: int = 0
+    service_account: str = ""
+    mutual_tls: bool = False
 
 
 class SliceEndpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +177,8 @@ def build_service_row(document: Mapping[str, Any]) -> ServiceRow | None:
             if port.protocol != "SCTP"
         ),
         publish_not_ready=spec.publish_not_ready_addresses,
+        port_translation=PORT_TRANSLATION_OFF_LABEL not in service.metadata.labels,
+        resolution=Resolution.NONE if "None" in addresses and not external else Resolution.ENDPOINTS,
         export_to=_split(annotations_of(document).get(EXPORT_TO_ANNOTATION, "")),
     )
 

@@ -2,7 +2,7 @@
 
 Service row -> Service; host name -> Service; workload -> the ports on which services reach it.
 
-Invariants: an address belongs to one service only, the oldest that claims it, so that no two virtual hosts or listeners
+Invariants: a port of an address belongs to one service only, the oldest that claims it, so that no two virtual hosts
 claim the same one. A port of a workload takes its protocol from the oldest service that targets it.
 Source: Kubernetes' DNS specification; Istio's pilot/pkg/serviceregistry (instances of a proxy).
 """
@@ -16,18 +16,18 @@ import msgspec
 from lateen.base.labels import matches
 from lateen.base.names import Hostname, ObjectRef, service_hostname
 from lateen.incremental.query import query
-from lateen.mesh.inputs import (
-    ENDPOINT_SLICES,
-    PODS,
-    SERVICES,
+from lateen.mesh.hostname import find_service_ref
+from lateen.mesh.indexes import (
     SERVICES_BY_ADDRESS,
+    SERVICES_BY_ENDPOINT,
     SERVICES_BY_SELECTOR,
     SLICES_BY_ADDRESS,
 )
+from lateen.mesh.inputs import ENDPOINT_SLICES, PODS, SERVICES
 from lateen.mesh.protocol import Protocol
 from lateen.mesh.proxy import Proxy
-from lateen.mesh.rows import Labels, ServicePort
-from lateen.mesh.visibility import mesh_settings
+from lateen.mesh.rows import Labels, Port, Resolution, ServicePort, ServiceRef, ServiceRow
+from lateen.mesh.visibility import find_declared, list_twins, mesh_settings, resolve_twin
 
 if TYPE_CHECKING:
     from lateen.incremental.database import Database
@@ -36,13 +36,19 @@ if TYPE_CHECKING:
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     """A service that proxies can be told about."""
 
-    ref: ObjectRef
+    ref: ServiceRef
+    created: str
     host: Hostname
     addresses: tuple[str, ...]
-    """The virtual addresses that are its own."""
+    """The virtual addresses that it claims, CIDRs among them; see `find_owner`."""
     headless: bool
-    ports: tuple[ServicePort, ...]
+    ports: tuple[Port, ...]
     """TCP ports, by number."""
+    resolution: Resolution
+    external: bool
+    """Whether it is outside of the mesh."""
+    subject_alt_names: tuple[str, ...] = ()
+    """Names of which its certificate must carry one, beside the identities of its backends."""
 
 
 class Workload(msgspec.Struct, frozen=True):
@@ -58,44 +64,69 @@ class Target(msgspec.Struct, frozen=True, order=True):
     """A port of a workload that a service sends to; ordered by the service's age."""
 
     created: str
-    ref: ObjectRef
+    ref: ServiceRef
     service_port: int
     port: int
 
 
 @query
-def find_service(db: Database, ref: ObjectRef) -> Service | None:
-    """Return the service of a Service object; an alias of an external name is none."""
+def find_service(db: Database, ref: ServiceRef) -> Service | None:
+    """Return the service of an object; an alias of an external name is none."""
     row = db.get(SERVICES, ref)
     if row is None or row.external_name:
         return None
+    settings = mesh_settings(db)
+    rows = [twin for twin in (db.get(SERVICES, one) for one in list_twins(db, ref)) if twin is not None]
+    numbers: dict[int, Port] = {}
+    for port in (port for one in rows for port in one.ports):
+        if port.protocol is not Protocol.UDP:
+            numbers.setdefault(port.number, Port(port.name, port.number, port.protocol))
+    return Service(
+        ref=ref,
+        created=row.created,
+        host=Hostname(row.host) or service_hostname(ref.name, ref.namespace, settings.cluster_domain),
+        addresses=tuple(dict.fromkeys(address for one in rows for address in one.addresses)),
+        headless=row.headless,
+        ports=tuple(numbers[number] for number in sorted(numbers)),
+        resolution=row.resolution,
+        external=row.external,
+        subject_alt_names=row.subject_alt_names,
+    )
+
+
+def find_port(service: Service | None, number: int) -> Port | None:
+    """Return the port of a service with a number."""
+    return None if service is None else next((port for port in service.ports if port.number == number), None)
+
+
+def _list_own_ports(row: ServiceRow) -> list[ServicePort]:
+    """Return the TCP ports of a Service; of several with one number the first counts."""
     numbers: dict[int, ServicePort] = {}
     for port in row.ports:
         if port.protocol is not Protocol.UDP:
             numbers.setdefault(port.number, port)
-    return Service(
-        ref=ref,
-        host=service_hostname(ref.name, ref.namespace, mesh_settings(db).cluster_domain),
-        addresses=tuple(address for address in row.addresses if find_owner(db, address) == ref),
-        headless=row.headless,
-        ports=tuple(numbers[number] for number in sorted(numbers)),
-    )
+    return list(numbers.values())
+
+
+def find_owner(db: Database, address: str, port: int) -> ServiceRef | None:
+    """Return the oldest of the services that claim a virtual address and a port of it."""
+    rows = ((ref, db.get(SERVICES, ref)) for ref in db.lookup(SERVICES_BY_ADDRESS, address))
+    claims = [(row.created, ref) for ref, row in rows if row and any(one.number == port for one in row.ports)]
+    return resolve_twin(db, min(claims)[1]) if claims else None
+
+
+def find_service_by_host(db: Database, host: str, viewer: str) -> Service | None:
+    """Return the service that a viewer knows by a fully qualified host."""
+    ref = find_declared(db, host, viewer)
+    return None if ref is None else find_service(db, ref)
 
 
 @query
-def find_owner(db: Database, address: str) -> ObjectRef | None:
-    """Return the oldest of the services that claim a virtual address."""
-    claims = db.lookup(SERVICES_BY_ADDRESS, address)
-    if len(claims) <= 1:
-        return claims[0] if claims else None
-    return min(claims, key=lambda ref: (_created(db, ref), ref))
-
-
-def find_service_ref(host: str, cluster_domain: str) -> ObjectRef | None:
-    """Return the Service that a fully qualified host name stands for."""
-    name, _, rest = host.partition(".")
-    namespace, _, domain = rest.partition(".")
-    return ObjectRef("Service", namespace, name) if domain == f"svc.{cluster_domain}" else None
+def find_alias(db: Database, host: str) -> str | None:
+    """Return the host that an ExternalName Service, named by its own host, stands for."""
+    ref = find_service_ref(host, mesh_settings(db).cluster_domain)
+    row = None if ref is None else db.get(SERVICES, ref)
+    return row.external_name or None if row is not None else None
 
 
 @query
@@ -128,10 +159,10 @@ def selected_targets(db: Database, workload: Workload) -> frozenset[Target]:
     found = set()
     for label in workload.labels:
         for ref in db.lookup(SERVICES_BY_SELECTOR, (workload.namespace, *label)):
-            row, service = db.get(SERVICES, ref), find_service(db, ref)
-            if row is None or service is None or not matches(dict(row.selector), labels):
+            row = db.get(SERVICES, ref)
+            if row is None or row.external_name or not matches(dict(row.selector), labels):
                 continue
-            for port in service.ports:
+            for port in _list_own_ports(row):
                 number = port.target if isinstance(port.target, int) else named.get(port.target)
                 if number is not None:
                     found.add(Target(row.created, ref, port.number, number))
@@ -154,9 +185,20 @@ def addressed_targets(db: Database, addresses: tuple[str, ...]) -> tuple[Target,
             for port in service.ports:
                 if port.name in numbers:
                     found.add(Target(row.created, ref, port.number, numbers[port.name]))
+        for entry in db.lookup(SERVICES_BY_ENDPOINT, address):
+            found.update(_list_entry_targets(db, entry, address))
     return tuple(sorted(found))
 
 
-def _created(db: Database, ref: ObjectRef) -> str:
+def _list_entry_targets(db: Database, ref: ServiceRef, address: str) -> list[Target]:
     row = db.get(SERVICES, ref)
-    return "" if row is None else row.created
+    assert row is not None, "an index names a row that is not there"
+    found = []
+    for endpoint in row.endpoints:
+        if endpoint.address == address:
+            numbers = dict(endpoint.ports)
+            for port in row.ports:
+                target = numbers.get(port.name, port.target)
+                if isinstance(target, int) and port.protocol is not Protocol.UDP:
+                    found.append(Target(row.created, ref, port.number, target))
+    return found

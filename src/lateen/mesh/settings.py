@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from lateen.api.codec import decode
+from lateen.api.http_route import HTTPRetry
 from lateen.api.mesh_config import MeshConfig
 from lateen.base.names import CLUSTER_DOMAIN, TRUST_DOMAIN
 
@@ -37,6 +38,17 @@ class MeshSettings(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout: timedelta = timedelta(seconds=10)
     upgrade_to_http2: bool = True
     service_export_to: tuple[str, ...] = ("*",)
+    virtual_service_export_to: tuple[str, ...] = ("*",)
+    destination_rule_export_to: tuple[str, ...] = ("*",)
+    short_name_domain: str = f"svc.{CLUSTER_DOMAIN}"
+    """What completes `name.namespace` where an Istio object gives a short host name."""
+    dynamic_dns: bool = False
+    """Whether undeclared HTTP hosts are resolved anew (ALLOW_ANY_DYNAMIC_DNS)."""
+    retries: HTTPRetry | None = None
+    """The retries of routes that state none."""
+    dns_refresh_rate: timedelta = timedelta(seconds=60)
+    verify_by_system_roots: bool = True
+    """Whether servers outside of the mesh must show a certificate that the system's authorities vouch for."""
 
 
 DEFAULT_SETTINGS = MeshSettings()
@@ -60,6 +72,12 @@ def parse_settings(text: str) -> MeshSettings:
         connect_timeout=config.connect_timeout,
         upgrade_to_http2="h2UpgradePolicy" not in document or config.h2_upgrade_policy == "UPGRADE",
         service_export_to=config.default_service_export_to or ("*",),
+        virtual_service_export_to=config.default_virtual_service_export_to or ("*",),
+        destination_rule_export_to=config.default_destination_rule_export_to or ("*",),
+        dynamic_dns=config.outbound_traffic_policy.mode == "ALLOW_ANY_DYNAMIC_DNS",
+        retries=config.default_http_retry_policy,
+        dns_refresh_rate=config.dns_refresh_rate,
+        verify_by_system_roots=config.verify_certificate_at_client,
     )
 
 

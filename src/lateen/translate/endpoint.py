@@ -1,6 +1,6 @@
 """Endpoint discovery: who stands behind a cluster now.
 
-Cluster name -> `envoy.config.endpoint.v3.ClusterLoadAssignment`, one per service port.
+Cluster name -> `envoy.config.endpoint.v3.ClusterLoadAssignment`, one per service port and subset.
 
 Invariants: only ready backends, sorted by address; an endpoint whose sidecar takes mutual TLS says so in the metadata
 that the cluster's transport sockets match on. A service without ready backends has an empty assignment, so that
@@ -10,14 +10,17 @@ Source: Istio's pilot/pkg/xds/endpoints (metadata `istio.workload`: name;namespa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lateen.base.names import ObjectRef, parse_cluster_name
+from lateen.api.destination_rule import Subset
+from lateen.base.names import parse_cluster_name
 from lateen.envoy.messages import EnvoyMessage, message_class
 from lateen.incremental.query import query
+from lateen.mesh.destination_rule import find_rules, find_subset, merge_rules
 from lateen.mesh.endpoint import Backend, backends
-from lateen.mesh.service import find_service, find_service_ref
-from lateen.mesh.visibility import mesh_settings
+from lateen.mesh.rows import Labels, Port, sort_labels
+from lateen.mesh.service import Service, find_port, find_service_by_host
+from lateen.mesh.visibility import find_scope
 from lateen.translate.socket_address import build_address
 from lateen.xds.resources import Resource, build_resource
 
@@ -28,40 +31,65 @@ ClusterLoadAssignment = message_class("envoy.config.endpoint.v3.ClusterLoadAssig
 LbEndpoint = message_class("envoy.config.endpoint.v3.LbEndpoint")
 
 TLS_MODE_KEY = "tlsMode"
+_PIPE_PREFIX = "unix://"
 CLUSTER_ID = "Kubernetes"  # the only cluster; proxies name it in their metadata.
 
 
 @query
-def load_assignment(db: Database, cluster_name: str) -> Resource | None:
-    """Return the endpoints of an outbound cluster, None when there is no such service port."""
-    parts = parse_cluster_name(cluster_name)
-    ref = None if parts is None else find_service_ref(parts.host, mesh_settings(db).cluster_domain)
-    if parts is None or ref is None or parts.direction != "outbound":
-        return None
-    return _service_assignment(db, ref, parts.port)
+def proxy_load_assignment(db: Database, namespace: str, cluster_name: str) -> Resource | None:
+    """Return the endpoints of a cluster for the proxies of a namespace."""
+    return load_assignment(db, cluster_name, find_scope(db, namespace).viewer)
 
 
 @query
-def _service_assignment(db: Database, ref: ObjectRef, port: int) -> Resource | None:
-    service = find_service(db, ref)
-    if service is None or all(known.number != port for known in service.ports):
+def load_assignment(db: Database, cluster_name: str, viewer: str) -> Resource | None:
+    """Return the endpoints of an outbound cluster, None when there is no such service, port or subset."""
+    parts = parse_cluster_name(cluster_name)
+    service = None if parts is None else find_service_by_host(db, parts.host, viewer)
+    if parts is None or service is None or parts.direction != "outbound":
         return None
-    ready = [backend for backend in backends(db, ref, port) if backend.ready]
-    assignment = ClusterLoadAssignment(cluster_name=f"outbound|{port}||{service.host}")
-    if ready:
+    labels: Labels = ()
+    if parts.subset:
+        rule = merge_rules(db, find_rules(db, service.host, service.ref.namespace, viewer))
+        subset = find_subset(rule, parts.subset)
+        if subset is None:
+            return None
+        labels = sort_labels(subset.labels)
+    if find_port(service, parts.port) is None:
+        return None
+    ready = [one for one in backends(db, service.ref, parts.port) if one.ready and set(labels) <= set(one.labels)]
+    return build_resource(_build_assignment(cluster_name, ready))
+
+
+def build_load_assignment(db: Database, service: Service, port: Port, name: str, subset: Subset | None) -> EnvoyMessage:
+    """Return the endpoints of a cluster that resolves names itself."""
+    labels = set() if subset is None else set(subset.labels.items())
+    listed = backends(db, service.ref, port.number)
+    return _build_assignment(name, [backend for backend in listed if labels <= set(backend.labels)])
+
+
+def _build_assignment(name: str, ready: list[Backend]) -> EnvoyMessage:
+    """Return an assignment with the endpoints of each locality together, in the order of the places' names."""
+    assignment = ClusterLoadAssignment(cluster_name=name)
+    for locality in sorted({backend.locality for backend in ready}):
+        near = [backend for backend in ready if backend.locality == locality]
         assignment.endpoints.add(
-            locality={},
-            lb_endpoints=[_build_endpoint(backend) for backend in ready],
-            load_balancing_weight={"value": len(ready)},
+            locality=_build_locality(locality),
+            lb_endpoints=[_build_endpoint(backend) for backend in near],
+            load_balancing_weight={"value": sum(backend.weight for backend in near)},
         )
-    return build_resource(assignment)
+    return assignment
+
+
+def _build_locality(text: str) -> dict[str, str]:
+    return {name: part for name, part in zip(("region", "zone", "sub_zone"), text.split("/"), strict=False) if part}
 
 
 def _build_endpoint(backend: Backend) -> EnvoyMessage:
     endpoint = LbEndpoint(
-        endpoint={"address": build_address(backend.address, backend.port)},
+        endpoint={"address": _build_address(backend)},
         health_status="HEALTHY",
-        load_balancing_weight={"value": 1},
+        load_balancing_weight={"value": backend.weight},
     )
     metadata = endpoint.metadata.filter_metadata
     if backend.mutual_tls:
@@ -73,3 +101,9 @@ def _build_endpoint(backend: Backend) -> EnvoyMessage:
         workload = (backend.workload, backend.namespace, app, version, CLUSTER_ID)
         metadata["istio"]["workload"] = ";".join(workload)
     return endpoint
+
+
+def _build_address(backend: Backend) -> dict[str, Any]:
+    if backend.address.startswith(_PIPE_PREFIX):
+        return {"pipe": {"path": backend.address.removeprefix(_PIPE_PREFIX)}}
+    return build_address(backend.address, backend.port)

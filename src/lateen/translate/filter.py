@@ -10,9 +10,12 @@ Source: Istio's pilot/pkg/networking/core (buildHTTPConnectionManager).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from lateen.envoy.messages import EnvoyMessage, message_class, pack_any
+from lateen.translate.cluster import DYNAMIC_DNS_CACHE
+from lateen.translate.http_policy import CORS_FILTER, FAULT_FILTER
 from lateen.translate.socket_address import NEVER, build_ads_source
 from lateen.translate.tls import STREAM_ALPN
 
@@ -20,17 +23,28 @@ Filter = message_class("envoy.config.listener.v3.Filter")
 TcpProxy = message_class("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy")
 ConnectionManager = message_class("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")
 HttpFilter = message_class("envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter")
+HTTPFault = message_class("envoy.extensions.filters.http.fault.v3.HTTPFault")
+Cors = message_class("envoy.extensions.filters.http.cors.v3.Cors")
+DynamicForwardProxy = message_class("envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig")
 Router = message_class("envoy.extensions.filters.http.router.v3.Router")
 SetFilterState = message_class("envoy.extensions.filters.network.set_filter_state.v3.Config")
 
 SERVER_NAME = "istio-envoy"  # the `server` header of inbound answers, as Istio has it.
 
+_DYNAMIC_DNS_FILTER = "envoy.filters.http.dynamic_forward_proxy"
 _APPLICATION_PROTOCOLS_KEY = "envoy.network.application_protocols"
 
 
 def build_tcp_filters(cluster: str) -> list[EnvoyMessage]:
     """Return the filters that carry bytes to a cluster."""
     return [_build_filter("envoy.filters.network.tcp_proxy", TcpProxy(stat_prefix=cluster, cluster=cluster))]
+
+
+def build_weighted_tcp_filters(stat_prefix: str, clusters: Iterable[tuple[str, int]]) -> list[EnvoyMessage]:
+    """Return the filters that carry bytes to several clusters, each with its share."""
+    weighted = {"clusters": [{"name": name, "weight": weight} for name, weight in clusters]}
+    proxy = TcpProxy(stat_prefix=stat_prefix, weighted_clusters=weighted)
+    return [_build_filter("envoy.filters.network.tcp_proxy", proxy)]
 
 
 def build_detected_stream_filters(cluster: str) -> list[EnvoyMessage]:
@@ -44,16 +58,39 @@ def build_detected_stream_filters(cluster: str) -> list[EnvoyMessage]:
     return [_build_filter("envoy.filters.network.set_filter_state", state), *build_tcp_filters(cluster)]
 
 
-def build_outbound_http_filters(stat_prefix: str, route_name: str) -> list[EnvoyMessage]:
-    """Return the filters that route requests by a route configuration that discovery serves."""
-    manager = _build_manager(stat_prefix, rds={"config_source": build_ads_source(), "route_config_name": route_name})
+def build_outbound_http_filters(
+    stat_prefix: str, routes: str | EnvoyMessage, *, dynamic_dns: bool = False
+) -> list[EnvoyMessage]:
+    """Return the filters that route requests, by routes that discovery serves under a name or by given ones."""
+    manager = _build_manager(stat_prefix, faults=True, dynamic_dns=dynamic_dns, **_build_route_source(routes))
     return [_build_filter("envoy.filters.network.http_connection_manager", manager)]
+
+
+def build_gateway_http_filters(stat_prefix: str, route_name: str) -> list[EnvoyMessage]:
+    """Return the filters of a gateway: clients are strangers, whose address and certificate apps are told."""
+    manager = _build_manager(
+        stat_prefix,
+        faults=True,
+        server_name=SERVER_NAME,
+        use_remote_address={"value": True},
+        forward_client_cert_details="SANITIZE_SET",
+        set_current_client_cert_details={"subject": {"value": True}, "cert": True, "dns": True, "uri": True},
+        **_build_route_source(route_name),
+    )
+    return [_build_filter("envoy.filters.network.http_connection_manager", manager)]
+
+
+def _build_route_source(routes: str | EnvoyMessage) -> dict[str, Any]:
+    if isinstance(routes, str):
+        return {"rds": {"config_source": build_ads_source(), "route_config_name": routes}}
+    return {"route_config": routes}
 
 
 def build_inbound_http_filters(stat_prefix: str, route_config: EnvoyMessage) -> list[EnvoyMessage]:
     """Return the filters that pass requests to the app."""
     manager = _build_manager(
         stat_prefix,
+        faults=False,
         route_config=route_config,
         server_name=SERVER_NAME,
         http2_protocol_options={"allow_connect": True},
@@ -63,15 +100,25 @@ def build_inbound_http_filters(stat_prefix: str, route_config: EnvoyMessage) -> 
     return [_build_filter("envoy.filters.network.http_connection_manager", manager)]
 
 
-def _build_manager(stat_prefix: str, **fields: Any) -> EnvoyMessage:
+def _build_http_filters(*, faults: bool, dynamic_dns: bool) -> list[EnvoyMessage]:
+    filters: list[tuple[str, EnvoyMessage]] = []
+    if faults:
+        # First: a request that is refused or held back on purpose does nothing else. Routes set both.
+        filters += [(FAULT_FILTER, HTTPFault()), (CORS_FILTER, Cors())]
+    if dynamic_dns:
+        # Before the router: a name must be resolved before its cluster is used.
+        filters.append((_DYNAMIC_DNS_FILTER, DynamicForwardProxy(dns_cache_config=DYNAMIC_DNS_CACHE)))
+    # Last: it answers.
+    filters.append(("envoy.filters.http.router", Router()))
+    return [HttpFilter(name=name, typed_config=pack_any(config)) for name, config in filters]
+
+
+def _build_manager(stat_prefix: str, *, faults: bool, dynamic_dns: bool = False, **fields: Any) -> EnvoyMessage:
+    fields = {"use_remote_address": {"value": False}} | fields
     return ConnectionManager(
         stat_prefix=f"{stat_prefix};",
-        http_filters=[
-            # Last: it answers.
-            HttpFilter(name="envoy.filters.http.router", typed_config=pack_any(Router())),
-        ],
+        http_filters=_build_http_filters(faults=faults, dynamic_dns=dynamic_dns),
         stream_idle_timeout=NEVER,
-        use_remote_address={"value": False},
         proxy_100_continue=True,
         upgrade_configs=[{"upgrade_type": "websocket"}],
         normalize_path={"value": True},

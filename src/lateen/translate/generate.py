@@ -22,13 +22,13 @@ from lateen.incremental.query import query
 from lateen.mesh.proxy import Proxy
 from lateen.mesh.service import Target, Workload, addressed_targets, find_workload, targets
 from lateen.mesh.visibility import Scope, find_scope
-from lateen.translate.cluster import outbound_clusters
-from lateen.translate.endpoint import load_assignment
+from lateen.translate.endpoint import proxy_load_assignment
 from lateen.translate.inbound import inbound_listener
 from lateen.translate.inbound_app import inbound_clusters
 from lateen.translate.outbound import outbound_listeners
-from lateen.translate.route import proxy_route_configuration
-from lateen.xds.resources import CLUSTER, EMPTY_SET, ENDPOINT, LISTENER, ROUTE, ResourceSet
+from lateen.translate.outbound_cluster import outbound_clusters
+from lateen.translate.route import route_configuration
+from lateen.xds.resources import CLUSTER, EMPTY_SET, ENDPOINT, LISTENER, ROUTE, Resource, ResourceSet
 
 if TYPE_CHECKING:
     from lateen.incremental.database import Database
@@ -41,36 +41,48 @@ def find_call(proxy: Proxy, type_url: str, name: str | None = None) -> Call:
     if name is None and type_url == LISTENER:
         return proxy_listeners.call(proxy)
     if name is not None and type_url == ENDPOINT:
-        return load_assignment.call(name)
+        return proxy_load_assignment.call(proxy.namespace, name)
     if name is not None and type_url == ROUTE:
-        return proxy_route_configuration.call(proxy.namespace, name)
+        return proxy_routes.call(proxy, name)
     raise NotFoundError(f"discovery does not serve {type_url} {name or '(all)'}")
 
 
 @query
 def proxy_clusters(db: Database, proxy: Proxy) -> ResourceSet:
     """Return every cluster of a proxy."""
-    scope = find_scope(db, proxy.namespace)
+    scope = find_proxy_scope(db, proxy)
     if proxy.type == "router":
-        return clusters(db, scope, None)
+        return clusters(db, scope.viewer, None)
     found = targets(db, find_workload(db, proxy), addressed_targets(db, proxy.addresses))
-    return clusters(db, scope, found)
+    return clusters(db, scope.viewer, found)
 
 
 @query
 def proxy_listeners(db: Database, proxy: Proxy) -> ResourceSet:
     """Return every listener of a proxy; a gateway has none unless a Gateway gives it some."""
+    addressed = addressed_targets(db, proxy.addresses)
+    workload = find_workload(db, proxy)
     if proxy.type == "router":
         return EMPTY_SET
-    addressed = addressed_targets(db, proxy.addresses)
-    return listeners(db, find_scope(db, proxy.namespace), find_workload(db, proxy), addressed)
+    return listeners(db, find_proxy_scope(db, proxy), workload, addressed)
 
 
 @query
-def clusters(db: Database, scope: Scope, ports: tuple[tuple[int, tuple[Target, ...]], ...] | None) -> ResourceSet:
-    """Return the clusters of a scope, with those of a workload's ports; None is for a proxy before no app."""
+def proxy_routes(db: Database, proxy: Proxy, name: str) -> Resource | None:
+    """Return a route configuration of a proxy, None when none of its listeners asks for that name."""
+    return route_configuration(db, name, proxy.namespace, find_proxy_scope(db, proxy))
+
+
+def find_proxy_scope(db: Database, proxy: Proxy) -> Scope:
+    """Return the scope of a proxy."""
+    return find_scope(db, proxy.namespace, find_workload(db, proxy).labels)
+
+
+@query
+def clusters(db: Database, viewer: str, ports: tuple[tuple[int, tuple[Target, ...]], ...] | None) -> ResourceSet:
+    """Return the clusters that a viewer sees, with those of a workload's ports; None is for a proxy before no app."""
     inbound = () if ports is None else inbound_clusters(db, ports)
-    return ResourceSet((*outbound_clusters(db, scope), *inbound))
+    return ResourceSet((*outbound_clusters(db, viewer), *inbound))
 
 
 @query

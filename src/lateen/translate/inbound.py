@@ -35,7 +35,13 @@ from lateen.translate.inbound_app import (
     build_inbound_routes,
     format_inbound_cluster,
 )
-from lateen.translate.outbound import ANY_ADDRESS, INBOUND_PORT, PLAIN_HTTP, build_http_inspector
+from lateen.translate.outbound_listener import (
+    ANY_ADDRESS,
+    INBOUND_PORT,
+    PLAIN_HTTP,
+    build_http_inspector,
+    build_tls_inspector,
+)
 from lateen.translate.socket_address import NEVER, build_address
 from lateen.translate.tls import (
     MESH_ALPN,
@@ -54,9 +60,7 @@ ListenerFilter = message_class("envoy.config.listener.v3.ListenerFilter")
 PortMatch = message_class("envoy.config.listener.v3.ListenerFilterChainMatchPredicate")
 FilterChain = message_class("envoy.config.listener.v3.FilterChain")
 OriginalDst = message_class("envoy.extensions.filters.listener.original_dst.v3.OriginalDst")
-TlsInspector = message_class("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")
 
-_TLS_READ_BYTES = 512
 _PLAIN = {"transport_protocol": "raw_buffer"}
 _TLS = {"transport_protocol": "tls"}
 
@@ -213,14 +217,8 @@ def _build_listener_filters(doors: list[Door]) -> list[EnvoyMessage]:
     everywhere, *ports = doors
     tls = {door.port: door.needs_tls_inspection for door in ports}
     if everywhere.needs_tls_inspection or any(tls.values()):
-        config = TlsInspector(initial_read_buffer_size={"value": _TLS_READ_BYTES})
-        filters.append(
-            ListenerFilter(
-                name="envoy.filters.listener.tls_inspector",
-                typed_config=pack_any(config),
-                filter_disabled=_match_uninspected(tls, everywhere=everywhere.needs_tls_inspection),
-            )
-        )
+        disabled = _match_uninspected(tls, everywhere=everywhere.needs_tls_inspection)
+        filters.append(build_tls_inspector(filter_disabled=disabled))
     http = {door.port: door.needs_http_inspection for door in ports}
     if everywhere.needs_http_inspection or any(http.values()):
         disabled = _match_uninspected(http, everywhere=everywhere.needs_http_inspection)

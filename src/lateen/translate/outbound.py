@@ -1,6 +1,6 @@
 """Outbound listeners: where connections of the app beside the proxy go.
 
-Scope -> `envoy.config.listener.v3.Listener`s, a tree by namespace. Only `virtualOutbound` is bound; it hands a
+Scope -> `envoy.config.listener.v3.Listener`s, by address and port. Only `virtualOutbound` is bound; it hands a
 connection to the listener of its original destination:
 
 | port of a service | listener | takes |
@@ -8,178 +8,167 @@ connection to the listener of its original destination:
 | HTTP | `0.0.0.0_PORT`, one for all services | requests by host (RDS `PORT`); other bytes as undeclared |
 | stream, with virtual address | `ADDRESS_PORT` | bytes |
 | detected, with virtual address | `ADDRESS_PORT` | requests (RDS `HOST:PORT`), other bytes |
-| stream or detected, headless | `ADDRESS_PORT` of each backend | the same |
+| stream or detected, without | `0.0.0.0_PORT` | TLS by server name; requests by host; other bytes to the oldest |
+| stream or detected, headless | `ADDRESS_PORT` of each backend | bytes, requests |
 
-What no listener takes is passed on (ALLOW_ANY) or refused (REGISTRY_ONLY). Traffic to 15001 itself would loop, and is
-refused.
+Of HTTP and streams on `0.0.0.0_PORT` the oldest service's kind counts; detected ports go with both. What no listener
+takes is passed on (ALLOW_ANY) or refused (REGISTRY_ONLY). Traffic to 15001 itself would loop, and is refused.
 Source: Istio's pilot/pkg/networking/core/listener.go. We differ: a headless service's listener for the proxy's own
 address is kept, so that proxies share one computation.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lateen.base.names import ObjectRef, format_cluster_name
+from lateen.base.names import ObjectRef
 from lateen.envoy.bootstrap import PROMETHEUS_PORT, READINESS_PORT
-from lateen.envoy.messages import EnvoyMessage, message_class, pack_any
 from lateen.incremental.query import query
 from lateen.mesh.endpoint import backends
-from lateen.mesh.rows import ServicePort
-from lateen.mesh.service import Service, find_service
-from lateen.mesh.visibility import Scope, service_namespaces, visible_services
-from lateen.translate.cluster import BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER
-from lateen.translate.filter import build_detected_stream_filters, build_outbound_http_filters, build_tcp_filters
-from lateen.translate.socket_address import NEVER, build_address
-from lateen.xds.resources import Resource, build_resource
+from lateen.mesh.indexes import SERVICES_BY_ADDRESS
+from lateen.mesh.rows import ServiceRef
+from lateen.mesh.service import find_port, find_service
+from lateen.mesh.visibility import (
+    Scope,
+    created_at,
+    is_seen,
+    port_namespaces,
+    service_namespaces,
+    visible_services,
+    visible_services_on_port,
+)
+from lateen.translate.outbound_listener import (
+    ANY_ADDRESS,
+    INBOUND_PORT,
+    OUTBOUND_PORT,
+    build_outbound_listener,
+    virtual_outbound,
+)
+from lateen.xds.resources import Resource
 
 if TYPE_CHECKING:
     from lateen.incremental.database import Database
 
-Listener = message_class("envoy.config.listener.v3.Listener")
-ListenerFilter = message_class("envoy.config.listener.v3.ListenerFilter")
-FilterChain = message_class("envoy.config.listener.v3.FilterChain")
-HttpInspector = message_class("envoy.extensions.filters.listener.http_inspector.v3.HttpInspector")
-
-OUTBOUND_PORT = 15001  # the pod's nft rules redirect to it.
-INBOUND_PORT = 15006  # likewise.
-ANY_ADDRESS = "0.0.0.0"
-PLAIN_HTTP = {"transport_protocol": "raw_buffer", "application_protocols": ["http/1.1", "h2c"]}
-"""The filter chain match of requests without TLS, as the HTTP inspector reports them."""
+Bind = tuple[str, int]
+"""Address and port of a listener."""
 
 _RESERVED_PORTS = {OUTBOUND_PORT, INBOUND_PORT, READINESS_PORT, PROMETHEUS_PORT}
-_CONNECT_TIMEOUT = {"seconds": 15}
 
 
 @query
 def outbound_listeners(db: Database, scope: Scope) -> tuple[Resource, ...]:
     """Return every outbound listener of a scope; of two with one address the first service's counts."""
     found = {"virtualOutbound": virtual_outbound(db, scope.allow_any)}
-    for port in http_ports(db, scope.viewer):
-        listener = http_listener(db, port, scope.allow_any)
+    binds = {bind for namespace in service_namespaces(db) for bind in namespace_binds(db, namespace, scope.viewer)}
+    for address, port in sorted(binds):
+        build = any_address_listener if address == ANY_ADDRESS else address_listener
+        listener = build(db, address, port, scope)
         found[listener.name] = listener
     for namespace in service_namespaces(db):
-        for listener in namespace_listeners(db, namespace, scope.viewer):
+        for listener in headless_listeners(db, namespace, scope):
             found.setdefault(listener.name, listener)
     return tuple(found.values())
 
 
 @query
-def http_ports(db: Database, viewer: str) -> tuple[int, ...]:
-    """Return the numbers of the HTTP ports that a viewer sees."""
-    ports = {port for namespace in service_namespaces(db) for port in namespace_http_ports(db, namespace, viewer)}
-    return tuple(sorted(ports - _RESERVED_PORTS))
+def namespace_binds(db: Database, namespace: str, viewer: str) -> tuple[Bind, ...]:
+    """Return the addresses and ports of the listeners that one namespace's services need."""
+    return tuple(sorted({bind for ref in visible_services(db, namespace, viewer) for bind in service_binds(db, ref)}))
 
 
 @query
-def namespace_http_ports(db: Database, namespace: str, viewer: str) -> tuple[int, ...]:
-    """Return the numbers of the HTTP ports of one namespace's services."""
-    ports = {port for ref in visible_services(db, namespace, viewer) for port in service_http_ports(db, ref)}
-    return tuple(sorted(ports))
-
-
-@query
-def service_http_ports(db: Database, ref: ObjectRef) -> tuple[int, ...]:
-    """Return the numbers of a service's HTTP ports."""
-    service = find_service(db, ref)
-    return () if service is None else tuple(port.number for port in service.ports if port.protocol.is_http)
-
-
-@query
-def namespace_listeners(db: Database, namespace: str, viewer: str) -> tuple[Resource, ...]:
-    """Return the listeners of the addresses of one namespace's services."""
-    refs = visible_services(db, namespace, viewer)
-    return tuple(listener for ref in refs for listener in service_listeners(db, ref))
-
-
-@query
-def service_listeners(db: Database, ref: ObjectRef) -> tuple[Resource, ...]:
-    """Return the listeners of a service's own addresses, for the ports that are no HTTP."""
+def service_binds(db: Database, ref: ServiceRef) -> tuple[Bind, ...]:
+    """Return the addresses and ports of the listeners that a service needs."""
     service = find_service(db, ref)
     if service is None:
         return ()
+    own = [address for address in service.addresses if "/" not in address]
+    anywhere = len(own) < len(service.addresses) or not own
+    found: list[Bind] = []
+    for port in service.ports:
+        if port.protocol.is_http:
+            found += [(ANY_ADDRESS, port.number)] if port.number not in _RESERVED_PORTS else []
+        elif not service.headless:
+            found += [(address, port.number) for address in own]
+            found += [(ANY_ADDRESS, port.number)] if anywhere and port.number not in _RESERVED_PORTS else []
+    return tuple(found)
+
+
+@query
+def address_listener(db: Database, address: str, port: int, scope: Scope) -> Resource:
+    """Return the listener of a virtual address and port, for the services that claim it."""
+    owners = _list_owners(db, address, port, scope.viewer)
+    return build_outbound_listener(db, address, port, [(ref, port) for ref in owners], scope)
+
+
+@query
+def any_address_listener(db: Database, address: str, port: int, scope: Scope) -> Resource:
+    """Return the listener of a port on all addresses, for the services without a virtual address of their own."""
+    requests: list[tuple[str, ServiceRef]] = []
+    streams: list[tuple[str, ServiceRef]] = []
+    for namespace in port_namespaces(db, port):
+        found = namespace_claims(db, namespace, port, scope.viewer)
+        requests += found[0]
+        streams += found[1]
+    http = bool(requests) and (not streams or min(requests) < min(streams) or _all_detected(db, port, streams))
+    kept = [ref for _, ref in sorted(streams) if not http or _all_detected(db, port, [("", ref)])]
+    return shared_listener(db, address, port, tuple(kept), http, scope)
+
+
+Claims = tuple[tuple[str, ServiceRef], ...]
+
+
+@query
+def namespace_claims(db: Database, namespace: str, port: int, viewer: str) -> tuple[Claims, Claims]:
+    """Return the oldest HTTP service of a namespace on a port of all addresses, and all others, with their ages."""
+    requests: list[tuple[str, ServiceRef]] = []
+    streams: list[tuple[str, ServiceRef]] = []
+    for ref in visible_services_on_port(db, namespace, port, viewer):
+        if (ANY_ADDRESS, port) in service_binds(db, ref):
+            service = find_service(db, ref)
+            known = find_port(service, port)
+            is_http = known is not None and known.protocol.is_http
+            (requests if is_http else streams).append((created_at(db, ref), ref))
+    return tuple(sorted(requests)[:1]), tuple(sorted(streams))
+
+
+def _all_detected(db: Database, port: int, claims: list[tuple[str, ServiceRef]]) -> bool:
+    known = [find_port(find_service(db, ref), port) for _, ref in claims]
+    return all(one is not None and one.protocol.is_detected for one in known)
+
+
+def _list_owners(db: Database, address: str, port: int, viewer: str) -> tuple[ServiceRef, ...]:
+    """Return the services that claim a virtual address and a stream port of it, oldest first."""
+    seen = [ref for ref in db.lookup(SERVICES_BY_ADDRESS, address) if is_seen(db, ref, viewer)]
+    claims = [(created_at(db, ref), ref) for ref in seen if (address, port) in service_binds(db, ref)]
+    return tuple(ref for _, ref in sorted(claims))
+
+
+@query
+def shared_listener(
+    db: Database, address: str, port: int, streams: tuple[ServiceRef, ...], http: bool, scope: Scope
+) -> Resource:
+    """Return a listener for streams to some services, oldest first, and with `http` for requests by host."""
+    return build_outbound_listener(db, address, port, [(ref, port) for ref in streams], scope, http=http)
+
+
+@query
+def headless_listeners(db: Database, namespace: str, scope: Scope) -> tuple[Resource, ...]:
+    """Return the listeners of the backends of one namespace's headless services."""
+    refs = visible_services(db, namespace, scope.viewer)
+    return tuple(listener for ref in refs for listener in service_listeners(db, ref, scope))
+
+
+@query
+def service_listeners(db: Database, ref: ServiceRef, scope: Scope) -> tuple[Resource, ...]:
+    """Return the listeners of a headless service's ready backends, for the ports that are no HTTP."""
+    service = find_service(db, ref)
+    if service is None or not service.headless or not isinstance(ref, ObjectRef):
+        return ()
     return tuple(
-        _build_address_listener(service, port, address, number)
+        build_outbound_listener(db, backend.address, backend.port, [(ref, port.number)], scope)
         for port in service.ports
         if not port.protocol.is_http
-        for address, number in _list_addresses(db, service, port)
+        for backend in backends(db, ref, port.number)
+        if backend.ready
     )
-
-
-@query
-def virtual_outbound(db: Database, allow_any: bool) -> Resource:
-    """Return the listener that all outbound connections come to first."""
-    chains = [
-        FilterChain(
-            name="virtualOutbound-blackhole",
-            filter_chain_match={"destination_port": {"value": OUTBOUND_PORT}},
-            filters=build_tcp_filters(BLACK_HOLE_CLUSTER),
-        ),
-        FilterChain(name="virtualOutbound-catchall-tcp", filters=_build_undeclared_filters(allow_any=allow_any)),
-    ]
-    listener = Listener(
-        name="virtualOutbound",
-        address=build_address(ANY_ADDRESS, OUTBOUND_PORT),
-        filter_chains=chains,
-        use_original_dst={"value": True},
-        traffic_direction="OUTBOUND",
-        max_connections_to_accept_per_socket_event={"value": 1},
-    )
-    return build_resource(listener)
-
-
-@query
-def http_listener(db: Database, port: int, allow_any: bool) -> Resource:
-    """Return the listener of all HTTP services on a port number."""
-    chain = _build_chain(build_outbound_http_filters(f"outbound_{ANY_ADDRESS}_{port}", str(port)), PLAIN_HTTP)
-    otherwise = FilterChain(
-        name="PassthroughFilterChain", filter_chain_match={}, filters=_build_undeclared_filters(allow_any=allow_any)
-    )
-    return build_resource(_build_listener(ANY_ADDRESS, port, [chain], otherwise))
-
-
-def build_http_inspector(**fields: Any) -> EnvoyMessage:
-    """Return the listener filter that tells requests from other bytes."""
-    config = pack_any(HttpInspector())
-    return ListenerFilter(name="envoy.filters.listener.http_inspector", typed_config=config, **fields)
-
-
-def _list_addresses(db: Database, service: Service, port: ServicePort) -> list[tuple[str, int]]:
-    if service.headless:
-        return [(backend.address, backend.port) for backend in backends(db, service.ref, port.number) if backend.ready]
-    return [(address, port.number) for address in service.addresses]
-
-
-def _build_address_listener(service: Service, port: ServicePort, address: str, number: int) -> Resource:
-    cluster = format_cluster_name("outbound", port.number, "", service.host)
-    if not port.protocol.is_detected:
-        return build_resource(_build_listener(address, number, [_build_chain(build_tcp_filters(cluster))]))
-    routes = f"{service.host}:{port.number}"
-    chain = _build_chain(build_outbound_http_filters(f"outbound_{address}_{number}", routes), PLAIN_HTTP)
-    otherwise = _build_chain(build_detected_stream_filters(cluster), {})
-    return build_resource(_build_listener(address, number, [chain], otherwise))
-
-
-def _build_chain(filters: list[EnvoyMessage], match: dict[str, Any] | None = None) -> EnvoyMessage:
-    return FilterChain(filters=filters, filter_chain_match=match, transport_socket_connect_timeout=_CONNECT_TIMEOUT)
-
-
-def _build_listener(
-    address: str, port: int, chains: list[EnvoyMessage], default_chain: EnvoyMessage | None = None
-) -> EnvoyMessage:
-    """Return an unbound listener; with a default chain, requests are told from other bytes first."""
-    return Listener(
-        name=f"{address}_{port}",
-        address=build_address(address, port),
-        filter_chains=chains,
-        default_filter_chain=default_chain,
-        listener_filters=[] if default_chain is None else [build_http_inspector()],
-        listener_filters_timeout=NEVER,
-        continue_on_listener_filters_timeout=True,
-        traffic_direction="OUTBOUND",
-        bind_to_port={"value": False},
-    )
-
-
-def _build_undeclared_filters(*, allow_any: bool) -> list[EnvoyMessage]:
-    return build_tcp_filters(PASSTHROUGH_CLUSTER if allow_any else BLACK_HOLE_CLUSTER)

@@ -1,34 +1,42 @@
-"""Outbound routes: which cluster takes a request to a host.
+"""Outbound routes of sidecars: which cluster takes a request to a host.
 
 (service, port) -> virtual host -> fragment of a RouteConfiguration -> the whole, for one port number.
 
 Invariants: a virtual host is computed and encoded once and a RouteConfiguration is the concatenation of such fragments
-(protobuf merges what is concatenated), gathered namespace by namespace, so that a changed service costs its own virtual
-host and two concatenations. Short names are those of the client's namespace: a virtual host exists at most twice.
-Source: Istio's pilot/pkg/networking/core/httproute.go (names, domains), pkg/networking/core/route/retry (retry policy);
-Envoy's route.proto.
+(protobuf merges what is concatenated), gathered namespace by namespace, so that a changed service or VirtualService
+costs its own virtual hosts and two concatenations. Short names are those of the client's namespace: a virtual host
+exists at most twice per scope. Hosts that only VirtualServices know have virtual hosts on port 80, and on the ports of
+services that the same VirtualService routes. No domain stands in two virtual hosts: a host that is named in full goes
+before another service's short name.
+Source: Istio's pilot/pkg/networking/core/httproute.go (names, domains, which VirtualServices count).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lateen.base.names import ObjectRef, format_cluster_name
-from lateen.envoy.messages import EnvoyMessage, encode, message_class, pack_any
+from lateen.base.names import format_cluster_name
+from lateen.envoy.messages import EnvoyMessage, encode, message_class
 from lateen.incremental.query import query
-from lateen.mesh.rows import ServicePort
-from lateen.mesh.service import Service, find_service, find_service_ref
+from lateen.mesh.destination_rule import find_rules, merge_rules, select_policy
+from lateen.mesh.hostname import list_host_keys
+from lateen.mesh.indexes import SERVICES_BY_ALIAS, SERVICES_BY_HOST, VIRTUAL_SERVICES_BY_HOST
+from lateen.mesh.rows import EntryHost, Port, ServiceRef
+from lateen.mesh.service import Service, find_owner, find_port, find_service, find_service_by_host
+from lateen.mesh.virtual_service import mesh_candidates
 from lateen.mesh.visibility import (
     Scope,
-    find_scope,
-    is_exported,
     mesh_settings,
     port_namespaces,
     visible_services_on_port,
 )
-from lateen.translate.cluster import PASSTHROUGH_CLUSTER
+from lateen.translate.catch_all import build_catch_all
+from lateen.translate.hash_policy import build_hash_policy
+from lateen.translate.http_policy import build_retry_policy
+from lateen.translate.http_route import find_routes
 from lateen.translate.socket_address import NEVER
-from lateen.xds.resources import ROUTE, Resource, build_resource_from_bytes
+from lateen.translate.unknown_host import build_context, named_only_in_routes, unknown_virtual_hosts
+from lateen.xds.resources import ROUTE, Resource, build_resource_from_bytes, encode_field
 
 if TYPE_CHECKING:
     from lateen.incremental.database import Database
@@ -36,18 +44,9 @@ if TYPE_CHECKING:
 RouteConfiguration = message_class("envoy.config.route.v3.RouteConfiguration")
 VirtualHost = message_class("envoy.config.route.v3.VirtualHost")
 Route = message_class("envoy.config.route.v3.Route")
-RouteAction = message_class("envoy.config.route.v3.RouteAction")
-PreviousHosts = message_class("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")
 
+_VIRTUAL_HOSTS_FIELD = RouteConfiguration.DESCRIPTOR.fields_by_name["virtual_hosts"].number
 _MAX_DIRECT_RESPONSE_BYTES = 1 << 20
-_REFUSED_STATUS = 502
-_RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
-
-
-@query
-def proxy_route_configuration(db: Database, namespace: str, name: str) -> Resource | None:
-    """Return a route configuration for the proxies of a namespace, None when nothing asks for that name."""
-    return route_configuration(db, name, namespace, find_scope(db, namespace))
 
 
 @query
@@ -60,53 +59,47 @@ def route_configuration(db: Database, name: str, namespace: str, scope: Scope) -
         return _detected_route_configuration(db, name, host, int(number), scope)
     port = int(number)
     fragments = [
-        namespace_virtual_hosts(db, owner, port, scope.viewer, owner == namespace)
-        for owner in port_namespaces(db, port)
+        namespace_virtual_hosts(db, owner, port, scope, owner == namespace) for owner in port_namespaces(db, port)
     ]
     if not any(fragments):
         return None
-    body = [encode(_build_empty(name)), *fragments, encode_virtual_host(_build_catch_all(scope))]
+    catch_all = frame_virtual_host(encode(build_catch_all(db, allow_any=scope.allow_any)))
+    body = [encode(build_route_configuration(name)), *fragments, unknown_virtual_hosts(db, port, scope), catch_all]
     return build_resource_from_bytes(ROUTE, name, b"".join(body))
 
 
 @query
-def namespace_virtual_hosts(db: Database, namespace: str, port: int, viewer: str, local: bool) -> bytes:
+def namespace_virtual_hosts(db: Database, namespace: str, port: int, scope: Scope, local: bool) -> bytes:
     """Return the virtual hosts of the services of one namespace on a port number, encoded in order of names."""
-    refs = visible_services_on_port(db, namespace, port, viewer)
-    return b"".join(virtual_host(db, ref, port, local) for ref in refs)
+    refs = visible_services_on_port(db, namespace, port, scope.viewer)
+    return b"".join(virtual_host(db, ref, port, scope, local) for ref in refs)
 
 
 @query
-def virtual_host(db: Database, ref: ObjectRef, port: int, local: bool) -> bytes:
-    """Return the virtual host of a service's HTTP port, encoded; empty when the port is no HTTP.
+def virtual_host(db: Database, ref: ServiceRef, port: int, scope: Scope, local: bool) -> bytes:
+    """Return the virtual host of a service's port, encoded; empty when the port carries no requests.
 
     `local` is for clients of the same namespace, who may use the bare name.
     """
     service = find_service(db, ref)
-    known = None if service is None else next((one for one in service.ports if one.number == port), None)
-    if service is None or known is None or not known.protocol.is_http:
+    known = find_port(service, port)
+    if service is None or known is None or not (known.protocol.is_http or known.protocol.is_detected):
         return b""
-    return encode_virtual_host(_build_virtual_host(service, known, _list_domains(service, local=local)))
+    domains = [
+        domain
+        for domain in _list_domains(db, service, known, local=local)
+        if domain == service.host or not _is_taken(db, domain, port, scope)
+    ]
+    return _frame(db, service, known, domains, scope)
 
 
-def encode_virtual_host(host: EnvoyMessage) -> bytes:
-    """Return a virtual host as a fragment of a RouteConfiguration."""
-    return encode(RouteConfiguration(virtual_hosts=[host]))
+def frame_virtual_host(body: bytes) -> bytes:
+    """Return an encoded virtual host as a fragment of a RouteConfiguration."""
+    return encode_field(_VIRTUAL_HOSTS_FIELD, body)
 
 
-def _detected_route_configuration(db: Database, name: str, host: str, number: int, scope: Scope) -> Resource | None:
-    ref = find_service_ref(host, mesh_settings(db).cluster_domain)
-    service = None if ref is None or not is_exported(db, ref, scope.viewer) else find_service(db, ref)
-    if service is None:
-        return None
-    port = next((one for one in service.ports if one.number == number), None)
-    if port is None or not port.protocol.is_detected:
-        return None
-    body = encode(_build_empty(name)) + encode_virtual_host(_build_virtual_host(service, port, ["*"]))
-    return build_resource_from_bytes(ROUTE, name, body)
-
-
-def _build_empty(name: str) -> EnvoyMessage:
+def build_route_configuration(name: str) -> EnvoyMessage:
+    """Return a route configuration without virtual hosts."""
     return RouteConfiguration(
         name=name,
         validate_clusters={"value": False},
@@ -115,55 +108,73 @@ def _build_empty(name: str) -> EnvoyMessage:
     )
 
 
-def _list_domains(service: Service, *, local: bool) -> list[str]:
+def _detected_route_configuration(db: Database, name: str, host: str, number: int, scope: Scope) -> Resource | None:
+    service = find_service_by_host(db, host, scope.viewer)
+    port = find_port(service, number)
+    if service is None or port is None or not port.protocol.is_detected:
+        return None
+    body = encode(build_route_configuration(name)) + _frame(db, service, port, ["*"], scope)
+    return build_resource_from_bytes(ROUTE, name, body)
+
+
+def _frame(db: Database, service: Service, port: Port, domains: list[str], scope: Scope) -> bytes:
+    head = VirtualHost(name=f"{service.host}:{port.number}", domains=domains, include_request_attempt_count=True)
+    return frame_virtual_host(encode(head) + _find_service_routes(db, service, port, scope))
+
+
+def _find_service_routes(db: Database, service: Service, port: Port, scope: Scope) -> bytes:
+    """Return the routes of the VirtualService that routes the host, or one to the service itself."""
+    context = build_context(port.number, scope)
+    for ref in mesh_candidates(db, service.host, scope.viewer):
+        routes = find_routes(db, ref, context)
+        if routes is not None:
+            return routes.some + routes.rest
+    return encode(VirtualHost(routes=[_build_default_route(db, service, port, scope)]))
+
+
+def _build_default_route(db: Database, service: Service, port: Port, scope: Scope) -> EnvoyMessage:
+    rule = merge_rules(db, find_rules(db, service.host, service.ref.namespace, scope.viewer))
+    balancer = select_policy(rule, None, port.number).load_balancer
+    consistent = None if balancer is None else balancer.consistent_hash
+    hashed = None if consistent is None else build_hash_policy(consistent)
+    action = {
+        "cluster": format_cluster_name("outbound", port.number, "", service.host),
+        "timeout": NEVER,
+        "retry_policy": build_retry_policy(mesh_settings(db).retries, hashed=hashed is not None),
+        "max_stream_duration": {"max_stream_duration": NEVER, "grpc_timeout_header_max": NEVER},
+        "hash_policy": [hashed] if hashed is not None else [],
+    }
+    operation = f"{service.host}:{port.number}/*"
+    return Route(name="default", match={"prefix": "/"}, route=action, decorator={"operation": operation})
+
+
+def _list_domains(db: Database, service: Service, port: Port, *, local: bool) -> list[str]:
     """Return the names under which a client may call a service, the most complete first, then the addresses."""
-    name, namespace = service.ref.name, service.ref.namespace
-    names = [service.host, f"{service.host}."]
-    if local:
-        names.append(name)
-    names += [f"{name}.{namespace}.svc", f"{name}.{namespace}"]
+    names = _list_names(service.host, service.ref, local=local)
     if service.headless:
         names += [f"*.{known}" for known in names]
-    return [*names, *service.addresses]
+    for alias in db.lookup(SERVICES_BY_ALIAS, service.host.lower()):
+        host = f"{alias.name}.{alias.namespace}.svc.{mesh_settings(db).cluster_domain}"
+        names += _list_names(host, alias, local=local and alias.namespace == service.ref.namespace)
+    addresses = [one for one in service.addresses if find_owner(db, one, port.number) == service.ref]
+    return list(dict.fromkeys((*names, *(_bracket(address) for address in addresses if "/" not in address))))
 
 
-def _build_virtual_host(service: Service, port: ServicePort, domains: list[str]) -> EnvoyMessage:
-    action = RouteAction(
-        cluster=format_cluster_name("outbound", port.number, "", service.host),
-        timeout=NEVER,
-        retry_policy=_build_retry_policy(),
-        max_stream_duration={"max_stream_duration": NEVER, "grpc_timeout_header_max": NEVER},
-    )
-    name = f"{service.host}:{port.number}"
-    route = Route(name="default", match={"prefix": "/"}, route=action, decorator={"operation": f"{name}/*"})
-    return VirtualHost(name=name, domains=domains, routes=[route], include_request_attempt_count=True)
+def _list_names(host: str, ref: ServiceRef, *, local: bool) -> list[str]:
+    if isinstance(ref, EntryHost):
+        return [host] if host.startswith("*") else [host, f"{host}."]
+    bare = [ref.name] if local else []
+    return [host, f"{host}.", *bare, f"{ref.name}.{ref.namespace}.svc", f"{ref.name}.{ref.namespace}"]
 
 
-def _build_retry_policy() -> dict[str, object]:
-    """Return Istio's default: two more tries, elsewhere, where the request cannot have been handled."""
-    predicate = {
-        "name": "envoy.retry_host_predicates.previous_hosts",
-        "typed_config": pack_any(PreviousHosts()),
-    }
-    return {
-        "retry_on": _RETRY_ON,
-        "num_retries": {"value": 2},
-        "retry_host_predicate": [predicate],
-        "host_selection_retry_max_attempts": 5,
-    }
+def _bracket(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
-def _build_catch_all(scope: Scope) -> EnvoyMessage:
-    """Return the virtual host for hosts that nobody declared."""
-    if scope.allow_any:
-        name = "allow_any"
-        action = RouteAction(
-            cluster=PASSTHROUGH_CLUSTER,
-            timeout=NEVER,
-            max_stream_duration={"max_stream_duration": NEVER, "grpc_timeout_header_max": NEVER},
-        )
-        route = Route(name=name, match={"prefix": "/"}, route=action)
-    else:
-        name = "block_all"
-        route = Route(name=name, match={"prefix": "/"}, direct_response={"status": _REFUSED_STATUS})
-    return VirtualHost(name=name, domains=["*"], routes=[route], include_request_attempt_count=True)
+def _is_taken(db: Database, domain: str, port: int, scope: Scope) -> bool:
+    """Whether a name that may be short for a service is the full name of another, or of a VirtualService's host."""
+    if db.lookup(SERVICES_BY_HOST, domain) and find_port(find_service_by_host(db, domain, scope.viewer), port):
+        return True
+    keys = list_host_keys(domain, mesh_settings(db).short_name_domain)
+    routed = any(db.lookup(VIRTUAL_SERVICES_BY_HOST, key) for key in keys)
+    return routed and named_only_in_routes(db, domain, port, scope)

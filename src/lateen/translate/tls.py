@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lateen.base.names import SpiffeUri
 from lateen.envoy.messages import EnvoyMessage, message_class, pack_any
 from lateen.translate.socket_address import NEVER
 
@@ -51,9 +50,12 @@ _CIPHER_SUITES = (
 )
 
 
-def build_upstream_tls(identities: Iterable[SpiffeUri], sni: str, alpn: Iterable[str]) -> EnvoyMessage:
-    """Return a client's socket; the server must show one of the identities, any of the mesh's if none is known."""
-    matchers = [SanMatcher(san_type="URI", matcher={"exact": uri}) for uri in identities]
+def build_upstream_tls(identities: Iterable[str], sni: str, alpn: Iterable[str]) -> EnvoyMessage:
+    """Return a client's socket; the server must show one of the identities, any of the mesh's if none is known.
+
+    An identity is a URI, or the name that a service outside of Kubernetes shows.
+    """
+    matchers = [SanMatcher(san_type="URI" if "://" in name else "DNS", matcher={"exact": name}) for name in identities]
     context = UpstreamTlsContext(common_tls_context=_build_common(matchers, alpn), sni=sni)
     return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack_any(context))
 
