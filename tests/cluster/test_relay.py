@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from lateen.cluster.relay import Relay
+from lateen.cluster.relay import Relay, connect_to_host
 from lateen.runtime.tasks import TaskSet
 from lateen.testing.poll import until
 
@@ -22,7 +22,7 @@ async def run_relay(handler: Handler, *, connections: int = 16) -> AsyncIterator
     listener = socket.create_server(("127.0.0.1", 0))
     port: int = listener.getsockname()[1]
     tasks = TaskSet("test")
-    relay = Relay(listener, server.sockets[0].getsockname()[1], connections=connections)
+    relay = Relay(listener, connect_to_host(server.sockets[0].getsockname()[1]), connections=connections)
     tasks.start(relay.serve(), name="relay")
     try:
         async with server:
@@ -124,7 +124,7 @@ async def test_a_host_port_that_refuses_is_a_reset() -> None:
             closed: int = unused.getsockname()[1]
         listener = socket.create_server(("127.0.0.1", 0))
         tasks = TaskSet("test")
-        tasks.start(Relay(listener, closed).serve(), name="relay")
+        tasks.start(Relay(listener, connect_to_host(closed)).serve(), name="relay")
         async with connect(listener.getsockname()[1]) as (reader, _writer):
             with pytest.raises(ConnectionResetError):
                 await reader.readexactly(1)

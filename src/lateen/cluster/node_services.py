@@ -25,7 +25,7 @@ from lateen.cluster.network.services import (
     merge_elements,
 )
 from lateen.cluster.node.sandbox import NodeNamespace, SandboxError
-from lateen.cluster.relay import Relay
+from lateen.cluster.relay import Relay, connect_to_host
 from lateen.cluster.service_directory import KINDS, ServiceDirectory
 from lateen.cluster.zygote import BRIDGE_ADDRESS, DNS_ADDRESS, SERVICE_NETWORK
 from lateen.kube.client import Client
@@ -69,7 +69,7 @@ class NodeServices:
                 tasks.start(self._informers.run(), name="informers")
                 for port, host_port in self._relays.items():
                     listener = sockets.enter_context(await self._namespace.listen(BRIDGE_ADDRESS, port))
-                    tasks.start(Relay(listener, host_port).serve(), name=f"relay-{port}")
+                    tasks.start(Relay(listener, connect_to_host(host_port)).serve(), name=f"relay-{port}")
                 tasks.start(self._serve(tasks, sockets), name="start")
                 await tasks.wait()
             finally:

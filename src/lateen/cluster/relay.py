@@ -1,9 +1,10 @@
-"""Ports of the node's bridge that lead to the host: each accepted connection is joined to 127.0.0.1:port.
+"""TCP relays: each connection to a listening socket is joined to one that is opened for it, wherever that leads.
 
-Flow: listening socket of the node namespace -> connection -> new connection in the host's namespace -> bytes both ways.
+Flow: listening socket -> connection -> `connect()` -> bytes both ways. From the node's bridge to the host's 127.0.0.1
+(`connect_to_host`), and from the host's node ports to endpoints (host_ports.py).
 Invariants: a side reads no faster than the other takes (one buffer each way); the end of one direction is passed on
 and leaves the other open; a failure on either side resets the other; at most `CONNECTIONS` at once, more wait in the
-listener's backlog. A host port that refuses is told to the client as a reset.
+listener's backlog. A target that refuses is told to the client as a reset.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 
 from lateen.runtime.logging import get_logger
 from lateen.runtime.tasks import TaskSet
@@ -26,16 +28,35 @@ _RETRY_SECONDS = 0.1
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 _RESET = struct.pack("ii", 1, 0)
 
+Connect = Callable[[], Awaitable[socket.socket]]
+"""Opens a non-blocking connection to the target; raises OSError."""
+
+
+def connect_to_host(port: int) -> Connect:
+    """What connects to a port of the host's 127.0.0.1."""
+
+    async def connect() -> socket.socket:
+        opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            await asyncio.get_running_loop().sock_connect(opened, (HOST, port))
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    return connect
+
 
 class Relay:
     """One listening socket and its connections."""
 
-    def __init__(self, listener: socket.socket, port: int, *, connections: int = CONNECTIONS) -> None:
-        """`port` is the host's; the listener is closed when `serve` ends."""
+    def __init__(self, listener: socket.socket, connect: Connect, *, connections: int = CONNECTIONS) -> None:
+        """The listener is closed when `serve` ends."""
         self._listener = listener
-        self._port = port
+        self._connect = connect
+        self._port: int = listener.getsockname()[1]
         self._free = asyncio.Semaphore(connections)
-        self._connections = TaskSet(f"relay-{port}")
+        self._connections = TaskSet(f"relay-{self._port}")
 
     async def serve(self) -> None:
         """Relay until cancelled."""
@@ -58,24 +79,29 @@ class Relay:
             await self._connections.close()
 
     async def _join(self, client: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            with client, socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as host:
-                host.setblocking(False)
+            with client:
                 try:
                     async with asyncio.timeout(_CONNECT_SECONDS):
-                        await loop.sock_connect(host, (HOST, self._port))
-                    for side in (client, host):
-                        _prepare(side)
-                    await _pump_both(client, host)
+                        target = await self._connect()
+                    with target:
+                        await self._pump(client, target)
                 except (OSError, TimeoutError, asyncio.CancelledError) as error:
-                    for side in (client, host):
-                        _reset(side)
+                    _reset(client)
                     if isinstance(error, asyncio.CancelledError):
                         raise
                     log.debug("connection ended", port=self._port, error=error)
         finally:
             self._free.release()
+
+    async def _pump(self, client: socket.socket, target: socket.socket) -> None:
+        try:
+            for side in (client, target):
+                _prepare(side)
+            await _pump_both(client, target)
+        except (OSError, asyncio.CancelledError):
+            _reset(target)
+            raise
 
 
 async def _pump_both(one: socket.socket, other: socket.socket) -> None:

@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 
 from lateen.api.kinds import Kind
-from lateen.api.objects import JsonObject, ObjectKey, is_terminating, key_of, name_of, namespace_of, uid_of
+from lateen.api.objects import JsonObject, ObjectKey, is_terminating, key_of, name_of, uid_of
 from lateen.base.errors import LateenError, NotFoundError, UnavailableError
 from lateen.cluster.controllers.actions import Action, Create, Delete, Empty, LookAgain, Patch, Report, Update
+from lateen.cluster.controllers.events import build_event
 from lateen.cluster.controllers.namespaces import finish_namespace
 from lateen.cluster.controllers.pod_states import format_time
 from lateen.cluster.controllers.state import EVENT, NAMESPACE, State
@@ -106,28 +107,7 @@ class Performer:
             self._state.put(delete.kind, left)
 
     async def _report(self, report: Report, name: str) -> None:
-        about, moment = report.document, format_time(datetime.now(UTC))
-        namespace = namespace_of(about)
-        event = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"namespace": namespace, "name": f"{name_of(about)}.{next(self._serials):x}"},
-            "involvedObject": {
-                "apiVersion": report.kind.api_version,
-                "kind": report.kind.kind,
-                "namespace": namespace,
-                "name": name_of(about),
-                "uid": uid_of(about),
-            },
-            "reason": report.reason,
-            "message": report.message.replace("{name}", name)[:1024],
-            "type": "Warning" if report.warning else "Normal",
-            "source": {"component": f"{report.kind.kind.lower()}-controller"},
-            "reportingComponent": f"{report.kind.kind.lower()}-controller",
-            "firstTimestamp": moment,
-            "lastTimestamp": moment,
-            "count": 1,
-        }
+        event = build_event(report, name=name, serial=next(self._serials), now=datetime.now(UTC))
         try:
             await self._client.create(EVENT, event)
         except LateenError as error:  # what is done counts, not that it is told
