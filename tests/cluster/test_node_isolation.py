@@ -15,6 +15,7 @@ from node_pods import RunningNode, run_node, shell
 
 from lateen.testing.poll import until
 
+HOME = os.path.expanduser("~")
 SEARCH = """
 import os, sys
 for folder, folders, files in os.walk("/", onerror=lambda error: None):
@@ -81,8 +82,8 @@ async def test_the_host_and_other_pods_are_not_to_be_found(node: RunningNode, tm
     ]  # fmt: skip
     code, found = await node.execute("nosy", "python3", "-c", SEARCH, *names)
     assert (code, found) == (0, "")
-    _code, homes = await node.execute("nosy", "ls", "-A", "/root", "/home", os.path.expanduser("~"))
-    assert "." not in homes.replace("No such file", "").replace("ls:", "").replace(os.path.expanduser("~"), "")
+    _code, homes = await node.execute("nosy", "ls", "-A", "/root", "/home", HOME)
+    assert "." not in homes.replace("No such file", "").replace("ls:", "").replace(HOME, "")
 
 
 async def test_processes_are_the_containers_own(node: RunningNode) -> None:
@@ -194,39 +195,44 @@ def find_descendants(pid: int) -> set[int]:
     return below - {pid}
 
 
-async def test_kill_9_of_the_daemon_leaves_no_process(tmp_path: Path) -> None:
-    daemon = subprocess.Popen(
-        [sys.executable, "-c", DAEMON, str(tmp_path), str(Path(__file__).parent)], stdout=subprocess.PIPE
-    )
-    try:
-        assert daemon.stdout is not None
-        assert await asyncio.to_thread(daemon.stdout.readline) == b"up\n"
-        below = find_descendants(daemon.pid)
-        assert len(below) >= 4, "zygote, node-init, pod-init, container-init, app"
-        daemon.send_signal(signal.SIGKILL)
-        daemon.wait()
-        await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), what="every process has ended")
-    finally:
-        daemon.kill()
-        daemon.wait()
-        if daemon.stdout is not None:
-            daemon.stdout.close()
+def are_alive(pids: set[int]) -> bool:
+    """Whether any of the processes exists."""
+    return any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def network_namespaces(pids: set[int]) -> set[str]:
+    """The network namespaces of processes."""
+    return {os.readlink(f"/proc/{pid}/ns/net") for pid in pids}
+
+
+def read_mounts() -> str:
+    """This process's mounts."""
+    return Path("/proc/self/mountinfo").read_text()
+
+
+def test_kill_9_of_the_daemon_leaves_no_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DAEMON, str(tmp_path), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as daemon:
+        try:
+            assert daemon.stdout is not None and daemon.stdout.readline() == b"up\n"
+            below = find_descendants(daemon.pid)
+            assert len(below) >= 4, "zygote, node-init, pod-init, container-init, app"
+        finally:
+            daemon.send_signal(signal.SIGKILL)
+    asyncio.run(until(lambda: not are_alive(below), what="every process has ended"))
 
 
 async def test_a_stopped_node_leaves_no_process_mount_or_namespace(tmp_path: Path) -> None:
-    def namespaces() -> set[str]:
-        return {os.readlink(f"/proc/{pid}/ns/net") for pid in find_descendants(os.getpid())}
-
-    mounts = Path("/proc/self/mountinfo").read_text()
+    mounts = read_mounts()
     async with run_node(tmp_path) as node:
         await node.create("left", shell("sleep 86322"))
         await node.until_ready("left")
-        assert len(namespaces()) >= 2
         below = find_descendants(os.getpid())
-    assert not any(Path(f"/proc/{pid}").exists() for pid in below)
+        assert len(network_namespaces(below)) == 2, "the node's and the pod's"
+    assert not are_alive(below)
     assert not find_processes("86322")
-    assert Path("/proc/self/mountinfo").read_text() == mounts
-    assert list((node.state.runtime / "pods").iterdir()) == []
+    assert read_mounts() == mounts
+    assert os.listdir(node.state.runtime / "pods") == []
 
 
 UNPRIVILEGED = """

@@ -86,12 +86,13 @@ def build_start(
     """Return the start request."""
     user, group = (0, 0) if capabilities else find_user(pod, container)
     context = container.security_context
-    host = [{"source": source, "target": target, "read_only": True} for source, target in interpreter.binds]
+    seen = [*interpreter.binds, *([(program.image.directory,) * 2] if program.image.directory else [])]
+    host = [{"source": source, "target": target, "read_only": True} for source, target in seen]
     return {
         "process": {
             "arguments": [expand(word, environment) for word in program.arguments],
             "environment": dict(environment),
-            "directory": container.working_dir or _DIRECTORY,
+            "directory": container.working_dir or program.image.directory or _DIRECTORY,
             "user": user,
             "group": group,
             "capabilities": list(capabilities),

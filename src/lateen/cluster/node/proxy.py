@@ -22,7 +22,8 @@ import msgspec
 from lateen.api.container import Container, HttpGetAction, Probe
 from lateen.api.objects import JsonObject
 from lateen.api.pod import Pod
-from lateen.cluster.images import SEARCH_PATH, SITE, Image, Program, is_proxy
+from lateen.cluster.images import SEARCH_PATH, Image, Program, is_proxy
+from lateen.cluster.images import build_command as build_sample_command
 from lateen.cluster.network.interception import Interception, build_rules, parse_interception
 from lateen.cluster.node.environment import ConfigSource
 from lateen.cluster.node.fields import NODE_NAME, ConfigError
@@ -47,7 +48,7 @@ _ENVOY = "/usr/local/bin/envoy"
 _BOOTSTRAP = "/etc/istio/proxy/bootstrap.json"
 _SOCKET = "/var/run/lateen/ads.sock"
 _PROBERS = "ISTIO_KUBE_APP_PROBERS"
-_CURL = {"curl": f"PYTHONPATH={SITE} exec /usr/bin/python3 -S -m lateen.samples.curl"}
+_COMMANDS = {"curl": build_sample_command("curl"), "pilot-agent": build_sample_command("pilot_agent")}
 
 
 def is_rule_installer(pod: Pod, container: Container) -> bool:
@@ -174,7 +175,7 @@ class PodProxy:
         command = build_command(
             _BOOTSTRAP, executable=_ENVOY, concurrency=int(concurrency) if concurrency.isdigit() else 2
         )
-        return Program(command, Image(environment={"PATH": SEARCH_PATH}, commands=_CURL))
+        return Program(command, Image(environment={"PATH": SEARCH_PATH}, commands=_COMMANDS))
 
     @property
     def binds(self) -> list[Message]:
