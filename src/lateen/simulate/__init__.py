@@ -1,0 +1,1 @@
+"""What Envoy would do with a request: its matching, in Python, over generated or dumped configuration."""
