@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from figures import report
 from lateen.agent.identity import build_csr
 from lateen.base.spiffe import SpiffeId
 from lateen.citadel.ca import create_authority
@@ -30,4 +31,4 @@ def measure_signing() -> float:
 
 
 if __name__ == "__main__":
-    print(f"certificates signed per CPU second: {measure_signing():.0f}")
+    report("certificates signed", round(measure_signing()), "/s of CPU")

@@ -1,4 +1,4 @@
-"""How long a change takes from the API server's answer until both Envoys use it: `python benchmarks/change.py [changes]`.
+"""How long until both Envoys use what the API server has accepted: `python benchmarks/change.py [changes]`.
 
 Two pods with sidecars. A PeerAuthentication goes back and forth between STRICT and DISABLE (listener of the
 server, cluster of the client), then a Service gets and loses an HTTP port (cluster, endpoints, listener and routes
@@ -29,8 +29,8 @@ _WARM_UP = 3
 _PROBE = r"""
 import http.client, sys, time
 envoy = http.client.HTTPConnection("127.0.0.1", 15000)
-names = "cds.update_success", "lds.update_success", "active_clusters", "warming_clusters", "listeners_active", "listeners_warming"
-path = "/stats?filter=^(cluster|listener)_manager.*(" + "|".join(names) + ")$"
+counts = "update_success|active_clusters|warming_clusters|listeners_active|listeners_warming"
+path = "/stats?filter=^(cluster|listener)_manager.*(" + counts + ")$"
 before = None
 while True:
     envoy.request("GET", path)

@@ -46,9 +46,8 @@ def main() -> None:
     print("| what | figure | of its goal | |\n| --- | ---: | ---: | --- |")
     for line in lines:
         figure = f"{format_value(line['value'])} {line['unit']}".strip()
-        print(
-            f"| {line['work']} | {figure} | {format_goal(line['value'], line['goal']).strip()} | {line['note'].strip()} |"
-        )
+        cells = (line["work"], figure, format_goal(line["value"], line["goal"]).strip(), line["note"].strip())
+        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
 """What the incremental engine costs: `.venv/bin/python benchmarks/incremental.py [services]`.
 
 A mesh of services with one endpoint slice each; per service a cluster, per port a route configuration of all its
-hosts, and one list of clusters. Prints, for each kind of work, the queries that ran, those that were only verified or
-reused, the time, and its ratio to a cold start.
-"""
+hosts, and X"""
 
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable
 
+from figures import report
 from lateen.incremental.database import Database
 from lateen.incremental.inputs import Index, Table
 from lateen.incremental.query import query
@@ -68,8 +67,9 @@ def main() -> None:
         seconds = time.perf_counter() - started
         own = world is db
         done = [after - (then if own else 0) for after, then in zip(world.counts, before, strict=True)]
-        ratio = f"{seconds / cold_seconds:8.1%}" if cold_seconds else "       -"
-        print(f"{name:34} {done[0]:8} {done[1]:9} {done[2]:7} {seconds * 1000:9.2f} {ratio}")
+        counted = f" recomputed {done[0]}, verified {done[1]}, hits {done[2]}, {seconds * 1000:.2f} ms"
+        share = seconds / cold_seconds * 100 if cold_seconds else 100.0
+        report(f"{count} plain rows: {name}", share, "% of cold", note=counted)
         return seconds
 
     def commit(*changes: tuple[Table[Key, tuple[int, str]], Key, tuple[int, str] | None]) -> Callable[[], Database]:
@@ -83,7 +83,6 @@ def main() -> None:
     db.commit([*services, *slices])
     rows_bytes = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    print(f"{count} services{'':25} recomputed  verified    hits        ms     cold")
     cold_seconds = measure("cold start", lambda: db)
     measure("nothing changed", lambda: db)
     measure("one service changed", commit((SERVICES, keys[7], (8007, "GRPC"))))
@@ -93,11 +92,11 @@ def main() -> None:
     measure("fork with one service changed", lambda: db.fork([(SERVICES, keys[8], (8008, "GRPC"))]))
     started = time.perf_counter()
     rows = db.why(virtual_host.call(keys[9]))
-    print(f"why one virtual host: {len(rows)} row, {(time.perf_counter() - started) * 1000:.2f} ms")
+    report(f"why one virtual host: {len(rows)} row", (time.perf_counter() - started) * 1000, "ms")
     started = time.perf_counter()
     db.release([clusters.call()])
-    print(f"release all but the clusters: {(time.perf_counter() - started) * 1000:.2f} ms")
-    print(f"memory of a row, its value included: {rows_bytes / len(keys) / 2:.0f} bytes")
+    report("release all but the clusters", (time.perf_counter() - started) * 1000, "ms")
+    report("memory of a row, its value included", round(rows_bytes / len(keys) / 2), "bytes")
 
 
 if __name__ == "__main__":

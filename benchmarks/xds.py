@@ -1,10 +1,11 @@
 """N light ADS clients on S services: what connecting and one change cost the server.
 
-    python benchmarks/xds.py [--services 200] [--clients 50]
+    python benchmarks/xds.py [--services 1000] [--clients 50]
 
 The server runs here, without Kubernetes: documents go straight into the database. The clients run in a process
-of their own, ask as Envoy does (clusters, their endpoints, listeners, their routes) and acknowledge. Printed:
-server CPU, bytes, time until the last client, memory, and the longest time that the event loop stood still.
+of their own, ask as Envoy does (clusters, their endpoints, listeners, their routes) and acknowledge. Measured:
+server CPU, bytes, time until the last client, memory, recomputed queries, and the longest time that the event loop
+stood still.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from figures import report_median
 from lateen.api.kinds import Registry
 from lateen.api.kinds_builtin import BUILTIN
 from lateen.api.objects import key_of
@@ -34,14 +36,15 @@ from lateen.runtime.grpc import build_server, listen_plain
 from lateen.runtime.metrics import Metrics
 from lateen.runtime.pace import Pace
 from lateen.testing.ads_client import AdsClient
+from lateen.testing.mesh import PORT, build_mesh, build_service, build_slice, find_cluster
 from lateen.testing.poll import until
 from lateen.xds.index import SubscriptionIndex
 from lateen.xds.resources import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from lateen.xds.server import AdsServer, Caller
 from lateen.xds.streams import Viewer
-from mesh import PORT, build_mesh, build_service, build_slice, find_cluster
 
 KINDS = Registry(BUILTIN)
+_CHANGES = 9
 
 
 def build_node(number: int) -> bytes:
@@ -143,17 +146,38 @@ class Server:
                 task.cancel()
 
 
-def read_memory() -> str:
+def read_memory() -> float:
+    """RSS in MB."""
     with open("/proc/self/status") as status:
         (line,) = [line for line in status if line.startswith("VmRSS")]
-    return f"{int(line.split()[1]) / 1024:.0f} MB"
+    return int(line.split()[1]) / 1024
+
+
+_UNITS = {
+    "last client": "ms",
+    "server CPU": "ms",
+    "sent": "MB",
+    "longest stall": "ms",
+    "recomputed": "queries",
+    "RSS after": "MB",
+}
+_GOALS = {
+    ("connect", "server CPU"): 1700.0,
+    ("connect", "RSS after"): 300.0,
+    ("one endpoint change", "last client"): 20.0,
+    ("one endpoint change", "server CPU"): 30.0,
+    ("one endpoint change", "longest stall"): 20.0,
+    ("one Service change", "longest stall"): 20.0,
+}
+"""Of 1,000 services and 50 proxies."""
 
 
 class Report:
-    """Runs the steps and prints a line for each."""
+    """Runs the steps and keeps what they cost."""
 
-    def __init__(self, server: Server, process: asyncio.subprocess.Process) -> None:
-        self._server, self._process = server, process
+    def __init__(self, server: Server, process: asyncio.subprocess.Process, *, is_full_size: bool) -> None:
+        self._server, self._process, self._is_full_size = server, process, is_full_size
+        self._measured: dict[tuple[str, str], list[float]] = {}
 
     async def tell(self, *command: str) -> dict[str, float]:
         assert self._process.stdin is not None
@@ -163,16 +187,27 @@ class Report:
         return answer
 
     async def measure(self, title: str, *command: str, documents: tuple[dict[str, Any], ...] = ()) -> None:
+        """Run a step and report it; its figures are medians where it is run more than once."""
         self._server.longest_stall = 0.0
-        counts, cpu, started = self._server.db.counts, time.process_time(), time.perf_counter()
+        recomputed, cpu, started = self._server.db.counts.recomputed, time.process_time(), time.perf_counter()
         self._server.submit(*documents)
         answer = await self.tell(*command)
-        recomputed = self._server.db.counts.recomputed - counts.recomputed
-        print(
-            f"{title:34} {time.perf_counter() - started:8.3f} s  CPU {time.process_time() - cpu:7.3f} s"
-            f"  {answer['bytes'] / 1e6:9.3f} MB  stall {self._server.longest_stall * 1000:5.1f} ms"
-            f"  recomputed {recomputed:6}  RSS {read_memory()}"
-        )
+        figures = {
+            "last client": (time.perf_counter() - started) * 1000,
+            "server CPU": (time.process_time() - cpu) * 1000,
+            "sent": answer["bytes"] / 1e6,
+            "longest stall": self._server.longest_stall * 1000,
+            "recomputed": self._server.db.counts.recomputed - recomputed,
+            "RSS after": read_memory(),
+        }
+        for name, value in figures.items():
+            self._measured.setdefault((title, name), []).append(value)
+
+    def show(self) -> None:
+        """Report all that was measured."""
+        for (title, name), values in self._measured.items():
+            goal = _GOALS.get((title, name)) if self._is_full_size else None
+            report_median(f"{title}: {name}", values, _UNITS[name], goal=goal)
 
 
 async def run(services: int, clients: int) -> None:
@@ -180,24 +215,25 @@ async def run(services: int, clients: int) -> None:
     async with server.run() as port:
         server.submit(*build_mesh(services))
         await server.pusher.settled()
-        print(f"{services} services, {clients} clients; RSS before {read_memory()}")
+        print(f"{services} services, {clients} clients; RSS before {read_memory():.0f} MB", flush=True)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, __file__, "--services", str(services), "--clients", str(clients)),
             *("--target", f"127.0.0.1:{port}"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
-        report = Report(server, process)
+        report = Report(server, process, is_full_size=(services, clients) == (1000, 50))
         await report.measure("connect", "connect")
-        for change in range(3):
+        for change in range(_CHANGES):
             await report.tell("note", ENDPOINT, find_cluster(7))
             moved = build_slice(7, f"10.243.0.{change + 1}")
             await report.measure("one endpoint change", "await", ENDPOINT, find_cluster(7), documents=(moved,))
-        for change in range(3):
+        for change in range(_CHANGES):
             await report.tell("note", CLUSTER, find_cluster(7))
             document = build_service(7)
             document["spec"]["ports"][0]["name"] = "http" if change % 2 else "http2"
             await report.measure("one Service change", "await", CLUSTER, find_cluster(7), documents=(document,))
+        report.show()
         assert process.stdin is not None
         process.stdin.close()
         await process.wait()
@@ -205,7 +241,7 @@ async def run(services: int, clients: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--services", type=int, default=200)
+    parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--target", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
