@@ -5,6 +5,7 @@ Nothing that a user changed is put back: an object that exists stays as it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -15,6 +16,7 @@ from lateen.api.kinds import Registry
 from lateen.api.kinds_builtin import BUILTIN
 from lateen.api.kinds_istio import ISTIO
 from lateen.base.errors import ConflictError
+from lateen.cluster.ingress_gateway import build_gateway_objects
 from lateen.cluster.zygote import BRIDGE_ADDRESS, DNS_ADDRESS
 from lateen.inject.configuration import build_webhooks
 from lateen.kube.client import Client
@@ -93,8 +95,17 @@ def _build_bridge_service(
 
 async def install_mesh(client: Client) -> None:
     """Create the objects that do not exist yet."""
+    await _create_missing(client, build_mesh_objects())
+
+
+async def install_gateway(client: Client) -> None:
+    """Create the ingress gateway's objects that do not exist yet."""
+    await _create_missing(client, build_gateway_objects())
+
+
+async def _create_missing(client: Client, documents: Iterable[dict[str, Any]]) -> None:
     registry = Registry(BUILTIN)
-    for document in build_mesh_objects():
+    for document in documents:
         kind = registry.find_document(document)
         assert kind is not None, document["kind"]
         try:
