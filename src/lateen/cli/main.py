@@ -26,6 +26,7 @@ COMMANDS = {
     "exec": ("lateen.cli.objects", "Run a command in a container."),
     "get": ("lateen.cli.objects", "Show objects."),
     "kube-inject": ("lateen.cli.kube_inject", "Add the sidecar to every workload of YAML files."),
+    "image": ("lateen.cli.image", "Say what an image means on this machine."),
     "logs": ("lateen.cli.objects", "Print the log of a container."),
     "status": ("lateen.cli.up", "Show whether a cluster runs, and its ports."),
     "up": ("lateen.cli.up", "Start a cluster with a mesh on this machine."),

@@ -31,6 +31,7 @@ from lateen.cluster.ports import choose_ports, find_relays, listen_on
 from lateen.cluster.state import COMPONENTS, Running, StateDir
 from lateen.cluster.store import Store
 from lateen.cluster.supervise import Child
+from lateen.cluster.user_images import FILE_NAME, UserImages
 from lateen.cluster.zygote import BRIDGE_ADDRESS, ZygoteHandle
 from lateen.kube.client import Client
 from lateen.kube.config import load_config
@@ -115,7 +116,7 @@ class Daemon:
         node = Node(
             client=await stack.enter_async_context(self._client("node")),
             zygote=self._zygote,
-            images=ImageTable(),
+            images=ImageTable(read_added=UserImages(self._state.path / FILE_NAME).images),
             state=self._state,
             agent_control=self._agent_control,
             relays=self._relays,

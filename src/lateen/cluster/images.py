@@ -1,7 +1,8 @@
 """Which program an `image:` means: the embedded node pulls nothing, it looks names up in a table.
 
 Flow: container -> `ImageTable.resolve` -> `Program` (arguments, environment, commands on /usr/bin), or `UnknownImage`
-with a message that says what to add.
+with a message that says what to add. A name stands for an image whatever its registry and tag; the user's own entries
+(`lateen.cluster.user_images`) come before the built-in ones, and are read anew for each container that starts.
 Invariants: a container's `command` replaces the image's, and then its `args` alone are the arguments, as Kubernetes
 says; a container that brings its own `command` needs no entry in the table. `*/proxyv2:*` is not here: the node runs
 the pinned Envoy for it.
@@ -13,12 +14,13 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import lateen
 from lateen.api.container import Container
+from lateen.base.errors import DataError
 
 PYTHON_HOME = "/opt/lateen/python"
 SITE = "/opt/lateen/site"
@@ -28,12 +30,16 @@ PROXY_REPOSITORY = "proxyv2"
 
 @dataclass(frozen=True)
 class Image:
-    """What runs by default, and what an image adds to /usr/bin (name -> shell words that run it)."""
+    """What runs by default, and what an image adds to /usr/bin (name -> shell words that run it).
+
+    `directory` is one of the host that the container sees, read-only and as its working directory.
+    """
 
     entrypoint: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     commands: Mapping[str, str] = field(default_factory=dict)
+    directory: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,19 +54,56 @@ class UnknownImage(Exception):
     """No program is known for the image; the text says what to add."""
 
 
-def _module(name: str) -> str:
-    return f"PYTHONPATH={SITE} exec /usr/bin/python3 -S -m lateen.samples.{name}"
+def build_command(module: str, *arguments: str) -> str:
+    """Return the shell words that run a sample inside a container."""
+    return " ".join((f"PYTHONPATH={SITE} exec /usr/bin/python3 -S -m lateen.samples.{module}", *arguments))
 
 
-_CURL = {"curl": _module("curl")}
-_SLEEP = ("/bin/sleep", "infinity")
+def _app(
+    module: str, *arguments: str, environment: Mapping[str, str] | None = None, default: tuple[str, ...] = ()
+) -> Image:
+    return Image(
+        ("python3", "-S", "-m", f"lateen.samples.{module}", *arguments),
+        default,
+        environment={"PYTHONPATH": SITE, **(environment or {})},
+        commands=_TOOLS,
+    )
+
+
+_TOOLS = {name: build_command(name) for name in ("curl", "nc", "wget")}
+_CLIENT = Image(("/bin/sleep", "infinity"), commands=_TOOLS)
+_HTTPBIN = _app("httpbin", environment={"PORT": "80"})
+_GO_HTTPBIN = _app("httpbin", environment={"HTTPBIN_LISTS": "1"})
+_FORTIO = Image(
+    ("/usr/bin/fortio",), ("server",), commands={**_TOOLS, "fortio": build_command("fortio")}
+)  # fmt: skip
+
+
+def _bookinfo(service: str, version: str) -> tuple[str, Image]:
+    return f"examples-bookinfo-{service}-{version}", _app("bookinfo", service, version)
+
+
 BUILTIN: Mapping[str, Image] = {
-    "lateen/sample-http": Image(
-        ("python3", "-S", "-m", "lateen.samples.echo"), environment={"PYTHONPATH": SITE}, commands=_CURL
-    ),
-    "lateen/sample-curl": Image(_SLEEP, commands=_CURL),
-    "curlimages/curl": Image(_SLEEP, commands=_CURL),
+    "lateen/sample-http": _app("echo"),
+    "lateen/sample-curl": _CLIENT,
+    **dict(_bookinfo(service, "v1") for service in ("productpage", "details", "reviews", "ratings")),
+    **dict(_bookinfo(service, "v2") for service in ("details", "reviews", "ratings")),
+    **dict([_bookinfo("reviews", "v3")]),
+    **{
+        f"examples-helloworld-{each}": _app("helloworld", environment={"SERVICE_VERSION": each})
+        for each in ("v1", "v2")
+    },
+    **{f"lateen/shop-{each}": _app("shop", each) for each in ("frontend", "api", "orders", "payments")},
+    "go-httpbin": _GO_HTTPBIN,
+    "httpbin": _HTTPBIN,
+    "tcp-echo-server": _app("tcp_echo", default=("9000", "hello")),
+    "fortio": _FORTIO,
+    "curl": _CLIENT,
+    "curl-ssl": _CLIENT,
+    "sleep": _CLIENT,
+    "busybox": Image(("/bin/sh",), commands=_TOOLS),
 }
+"""Name -> image; a name of one part stands for that last part in every registry."""
 
 
 def parse_repository(image: str) -> str:
@@ -79,23 +122,38 @@ def is_proxy(image: str) -> bool:
 class ImageTable:
     """Repository -> image."""
 
-    def __init__(self, images: Mapping[str, Image] = BUILTIN) -> None:
+    def __init__(
+        self,
+        images: Mapping[str, Image] = BUILTIN,
+        *,
+        read_added: Callable[[], Mapping[str, Image]] = dict,
+    ) -> None:
+        """`read_added` returns the user's own entries of the moment; they come first."""
         self._images = dict(images)
+        self._read_added = read_added
 
     def find(self, image: str) -> Image | None:
         """Return the image of that name, whatever its registry, tag and digest."""
-        return self._images.get(parse_repository(image))
+        repository = parse_repository(image)
+        for images in (self._read_added(), self._images):
+            for name in (repository, repository.rpartition("/")[2]):
+                if name in images:
+                    return images[name]
+        return None
 
     def resolve(self, container: Container) -> Program:
-        """Return what the container runs; raises UnknownImage."""
-        image = self.find(container.image)
+        """Return what the container runs; raises UnknownImage, also when the user's entries cannot be read."""
+        try:
+            image = self.find(container.image)
+        except DataError as error:
+            raise UnknownImage(str(error)) from error
         if container.command:
             return Program((*container.command, *container.args), image or Image())
         if image is None:
-            known = ", ".join(sorted(self._images))
             raise UnknownImage(
-                f'image "{container.image}" is not known on this node, which pulls no images: add `command` to '
-                f"container {container.name} (a program of this machine, such as python3), or use one of {known}"
+                f'image "{container.image}" is not known on this node, which pulls no images: say what it runs with '
+                f"`lateen image add {parse_repository(container.image)} -- COMMAND...`, or give container "
+                f"{container.name} a `command` of this machine, such as python3; `lateen image list` shows all of them"
             )
         return Program((*image.entrypoint, *(container.args or image.arguments)), image)
 
