@@ -18,8 +18,10 @@ import time
 import urllib.parse
 from dataclasses import dataclass, field
 
+from lateen.samples.curl_options import USAGE, parse
+
 # https://curl.se/libcurl/c/libcurl-errors.html
-USAGE, BAD_URL, NO_HOST, NO_CONNECTION, HTTP_ERROR = 2, 3, 6, 7, 22
+BAD_URL, NO_HOST, NO_CONNECTION, HTTP_ERROR = 3, 6, 7, 22
 TIMED_OUT, TLS_FAILED, TOO_MANY_REDIRECTS, EMPTY_REPLY, RECEIVE_FAILED = 28, 35, 47, 52, 56
 _VERSION = "curl/8 (lateen)"
 _MOST_REDIRECTS = 50
@@ -42,52 +44,58 @@ class Outcome:
     size: int = 0
     started: float = field(default_factory=time.monotonic)
     connected: float = 0.0
+    resolved: float = 0.0
     first_byte: float = 0.0
     redirects: int = 0
-    content_type: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    version: str = "0"
+    method: str = ""
+    url: str = ""
+    redirect_url: str = ""
+    exit_code: int = 0
+    message: str = ""
 
     def format(self, template: str) -> str:
-        """Expand `%{name}` and the escapes of `-w`."""
-        now = time.monotonic()
+        """Expand `%{name}`, `%header{name}` and the escapes of `-w`."""
+        ended = time.monotonic()
         values = {
             "http_code": f"{self.status:03d}",
             "response_code": f"{self.status:03d}",
+            "http_version": self.version,
+            "method": self.method,
+            "url_effective": self.url,
+            "redirect_url": self.redirect_url,
+            "exitcode": str(self.exit_code),
+            "errormsg": self.message,
             "size_download": str(self.size),
             "remote_ip": self.sent_to.rpartition(":")[0],
             "remote_port": self.sent_to.rpartition(":")[2],
             "num_redirects": str(self.redirects),
-            "content_type": self.content_type,
-            "time_total": f"{now - self.started:.6f}",
+            "content_type": self.headers.get("content-type", ""),
+            "time_total": f"{ended - self.started:.6f}",
+            "time_namelookup": f"{max(0.0, self.resolved - self.started):.6f}",
             "time_connect": f"{max(0.0, self.connected - self.started):.6f}",
             "time_starttransfer": f"{max(0.0, self.first_byte - self.started):.6f}",
         }
-        text = re.sub(r"%\{(\w+)\}", lambda match: values.get(match[1], ""), template)
+        text = re.sub(r"%header\{([^}]+)\}", lambda match: self.headers.get(match[1].lower(), ""), template)
+        text = re.sub(r"%\{(\w+)\}", lambda match: values.get(match[1], ""), text)
         return text.replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "\r").replace("%%", "%")
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
-    """Read curl's command line."""
-    parser = argparse.ArgumentParser(prog="curl", add_help=False, allow_abbrev=False)
-    for flags in (
-        ("-s", "--silent"), ("-S", "--show-error"), ("-v", "--verbose"), ("-i", "--include"), ("-I", "--head"),
-        ("-k", "--insecure"), ("-L", "--location"), ("-f", "--fail"), ("-G", "--get"), ("-4", "--ipv4"),
-        ("--http1.1",), ("--fail-with-body",), ("-g", "--globoff"), ("-N", "--no-buffer"), ("--http1.0", "-0"),
-    ):  # fmt: skip
-        parser.add_argument(*flags, action="store_true")
-    for flags in (
-        ("-o", "--output"), ("-w", "--write-out"), ("-X", "--request"), ("-A", "--user-agent"), ("-u", "--user"),
-        ("-b", "--cookie"), ("-e", "--referer"), ("--cacert",), ("--cert",), ("--key",), ("-D", "--dump-header"),
-    ):  # fmt: skip
-        parser.add_argument(*flags)
-    parser.add_argument("-m", "--max-time", type=float)
-    parser.add_argument("--connect-timeout", type=float)
-    parser.add_argument("--retry", type=int, default=0)
-    parser.add_argument("-H", "--header", action="append", default=[])
-    parser.add_argument("--resolve", "--connect-to", action="append", default=[])
-    parser.add_argument("-d", "--data", "--data-raw", "--data-binary", "--data-ascii", action="append", default=[])
-    parser.add_argument("urls", nargs="*")
-    parser.add_argument("--url", action="append", default=[])
-    return parser.parse_args(argv)
+def read_body(data: list[tuple[str, str]]) -> bytes | None:
+    """The request's body of `-d` and its relatives, each (flag, value); None without any."""
+    parts = []
+    for flag, value in data:
+        if flag == "--data-urlencode":
+            name, separator, text = value.partition("=")
+            parts.append(f"{name}{separator}{urllib.parse.quote_plus(text)}".encode())
+        elif value.startswith("@") and flag != "--data-raw":
+            with open(value[1:], "rb") if value != "@-" else sys.stdin.buffer as file:
+                content = file.read()
+            parts.append(content if flag == "--data-binary" else content.replace(b"\r", b"").replace(b"\n", b""))
+        else:
+            parts.append(value.encode())
+    return b"&".join(parts) if parts else None
 
 
 class Transfer:
@@ -96,6 +104,7 @@ class Transfer:
     def __init__(self, options: argparse.Namespace, url: str) -> None:
         self._options = options
         self._url = url if "://" in url else f"http://{url}"
+        self._body = read_body(options.data)
         self.outcome = Outcome()
 
     def run(self) -> None:
@@ -106,6 +115,8 @@ class Transfer:
                 return
             self._url = urllib.parse.urljoin(self._url, location)
             self.outcome.redirects += 1
+            if self.outcome.status in (301, 302, 303) and self._options.request is None:
+                self._body = None
         raise Failure(TOO_MANY_REDIRECTS, f"Maximum ({_MOST_REDIRECTS}) redirects followed")
 
     def _exchange(self) -> str | None:
@@ -139,6 +150,7 @@ class Transfer:
         host = target.hostname or ""
         port = target.port or (443 if target.scheme == "https" else 80)
         address = self._resolve(host, port)
+        self.outcome.resolved = time.monotonic()
         limits = [limit for limit in (self._remaining(), self._options.connect_timeout) if limit]
         self._say(f"* Trying {address[0]}:{address[1]}...")
         try:
@@ -182,7 +194,7 @@ class Transfer:
 
     def _send(self, connection: http.client.HTTPConnection, target: urllib.parse.SplitResult) -> None:
         options = self._options
-        body, query = self._body(), target.query
+        body, query = self._body, target.query
         if options.get and body is not None:
             query, body = "&".join(filter(None, (query, body.decode()))), None
         default = "HEAD" if options.head else "GET" if body is None else "POST"
@@ -206,57 +218,92 @@ class Transfer:
                 [(name.strip(), value.strip())] if value.strip() or header.endswith(";") else []
             )
         connection.putrequest(options.request or default, path, skip_host=True, skip_accept_encoding=True)
-        self._say(f"> {options.request or default} {path} HTTP/1.1")
+        self.outcome.method = options.request or default
+        self._say(f"> {self.outcome.method} {path} HTTP/1.1")
         for name, value in lines:
             connection.putheader(name, value)
             self._say(f"> {name}: {value}")
         self._say(">")
         connection.endheaders(body)
 
-    def _body(self) -> bytes | None:
-        if not self._options.data:
-            return None
-        parts = []
-        for data in self._options.data:
-            if data.startswith("@"):
-                with open(data[1:], "rb") as file:
-                    parts.append(file.read())
-            else:
-                parts.append(data.encode())
-        return b"&".join(parts)
-
     def _receive(self, answer: http.client.HTTPResponse) -> str | None:
         options = self._options
-        self.outcome.status = answer.status
-        self.outcome.content_type = answer.headers.get("content-type", "")
-        version = "1.1" if answer.version == 11 else "1.0"
-        head = [f"HTTP/{version} {answer.status} {answer.reason}", *(f"{k}: {v}" for k, v in answer.getheaders()), ""]
+        outcome = self.outcome
+        outcome.status, outcome.url = answer.status, self._url
+        outcome.headers = {name.lower(): value for name, value in answer.getheaders()}
+        outcome.version = "1.1" if answer.version == 11 else "1.0"
+        head = [
+            f"HTTP/{outcome.version} {answer.status} {answer.reason}",
+            *(f"{k}: {v}" for k, v in answer.getheaders()),
+            "",
+        ]
         for line in head:
             self._say(f"< {line}")
         location = answer.headers.get("location")
+        outcome.redirect_url = urllib.parse.urljoin(self._url, location) if location else ""
         body = b"" if options.head else answer.read()
-        self.outcome.size = len(body)
+        outcome.size = len(body)
+        self._dump_head(head)
         shown = "".join(f"{line}\r\n" for line in head).encode() if options.include or options.head else b""
         if options.location and location and answer.status in (301, 302, 303, 307, 308):
             if options.include or options.head:
                 self._write(shown)
             return location
-        if answer.status >= 400 and options.fail:
+        if answer.status >= 400 and options.fail_with_body:
+            self._write(shown + body)
+        if answer.status >= 400 and (options.fail or options.fail_with_body):
             raise Failure(HTTP_ERROR, f"The requested URL returned error: {answer.status}")
         self._write(shown + body)
         return None
+
+    def _dump_head(self, head: list[str]) -> None:
+        target = self._options.dump_header
+        if target is None:
+            return
+        text = "".join(f"{line}\r\n" for line in head)
+        if target == "-":
+            self._write_out(text.encode())
+            return
+        with open(target, "a" if self.outcome.redirects else "w", newline="") as file:
+            file.write(text)
 
     def _write(self, data: bytes) -> None:
         if self._options.output and self._options.output != "-":
             with open(self._options.output, "ab" if self.outcome.redirects else "wb") as file:
                 file.write(data)
             return
+        self._write_out(data)
+
+    def _write_out(self, data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
     def _say(self, line: str) -> None:
         if self._options.verbose:
             print(line, file=sys.stderr, flush=True)
+
+
+def fetch_with_retries(options: argparse.Namespace, url: str) -> int:
+    """The exit code of one URL, tried again as `--retry` says."""
+    retryable = {TIMED_OUT, *([NO_CONNECTION] if options.retry_connrefused or options.retry_all_errors else [])}
+    for attempt in range(options.retry + 1):
+        transfer = Transfer(options, url)
+        outcome = transfer.outcome
+        try:
+            transfer.run()
+        except Failure as failure:
+            outcome.exit_code, outcome.message = failure.code, str(failure)
+            if not options.silent or options.show_error:
+                print(f"curl: ({failure.code}) {failure}", file=sys.stderr)
+        again = outcome.exit_code in retryable or (options.retry_all_errors and outcome.exit_code)
+        again = again or outcome.status in (408, 429, 500, 502, 503, 504)
+        if not again or attempt == options.retry:
+            break
+        time.sleep(options.retry_delay if options.retry_delay is not None else min(2.0**attempt, 600.0))
+    if options.write_out:
+        sys.stdout.write(outcome.format(options.write_out))
+        sys.stdout.flush()
+    return outcome.exit_code
 
 
 def main(argv: list[str]) -> int:
@@ -271,20 +318,7 @@ def main(argv: list[str]) -> int:
         return USAGE
     code = 0
     for url in urls:
-        for attempt in range(options.retry + 1):
-            transfer = Transfer(options, url)
-            try:
-                transfer.run()
-                code = 0
-            except Failure as failure:
-                code = failure.code
-                if not options.silent or options.show_error:
-                    print(f"curl: ({code}) {failure}", file=sys.stderr)
-            if code not in (NO_CONNECTION, TIMED_OUT) or attempt == options.retry:
-                break
-        if options.write_out:
-            sys.stdout.write(transfer.outcome.format(options.write_out))
-            sys.stdout.flush()
+        code = fetch_with_retries(options, url)
     return code
 
 

@@ -11,13 +11,15 @@ import urllib.parse
 from collections.abc import Mapping
 
 
-def fetch(url: str, *, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
-    """GET a URL once; the limit covers the whole answer. Failures are status 0 with an empty body."""
+def fetch(
+    url: str, *, headers: Mapping[str, str], seconds: float, method: str = "GET", body: bytes = b""
+) -> tuple[int, bytes]:
+    """Ask a URL once; the limit is for each wait on the connection. Failures are status 0 with an empty body."""
     target = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(target.hostname or "", target.port or 80, timeout=seconds)
     path = target.path + (f"?{target.query}" if target.query else "")
     try:
-        connection.request("GET", path or "/", headers=dict(headers))
+        connection.request(method, path or "/", body=body or None, headers=dict(headers))
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException, socket.gaierror):

@@ -1,0 +1,3 @@
+"""The fixture that starts samples."""
+
+from sample_process import start as start
