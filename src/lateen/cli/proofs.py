@@ -17,7 +17,7 @@ from typing import Any, Protocol
 NAMESPACE = "demo"
 CLIENT_ID = "spiffe://cluster.local/ns/demo/sa/client"
 SERVER_ID = "spiffe://cluster.local/ns/demo/sa/server"
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 5.0
 
 
 class Disproved(Exception):
