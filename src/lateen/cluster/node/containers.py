@@ -66,11 +66,11 @@ class PodContainers:
         """Start one container; returns when its program runs."""
         context = self._context
         capabilities: tuple[int, ...] = ()
-        binds = []
+        own_binds = []
         if is_proxy(container.image):
             await self._proxy.register(container)
             program = self._proxy.build_program(container)
-            binds += self._proxy.binds
+            own_binds = self._proxy.binds
             capabilities = CAPABILITIES
         else:
             program = context.images.resolve(container)
@@ -83,7 +83,8 @@ class PodContainers:
             services=self._service_variables(namespace),
             host_name=find_host_name(self._pod),
         )
-        binds += self._volumes.find_binds(container, environment)
+        # What is mounted last is seen: the proxy's own files, though Istio's template has a volume in their place.
+        binds = [*self._volumes.find_binds(container, environment), *own_binds]
         request = build_start(
             self._pod,
             container,
