@@ -12,6 +12,7 @@ The step is skipped when nothing that it depends on changed: a stamp in the venv
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import html
 import importlib.util
@@ -23,6 +24,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,17 +109,33 @@ def install(pip: list[str], extras: str) -> None:
 
 
 def main() -> None:
-    """Set up the checkout, or find that it is."""
+    """Set up the checkout, or find that it is; what an earlier call added stays."""
     if sys.version_info < (3, 11):
         stop(f"Python >= 3.11 is needed, this is {sys.version.split()[0]}")
-    extras = "dev" if "--dev" in sys.argv[1:] else ""
+    with lock():
+        set_up("dev" if "--dev" in sys.argv[1:] else "")
+
+
+@contextmanager
+def lock() -> Iterator[None]:
+    """Let one setup of the checkout run at a time."""
+    folder = ROOT / ".cache"
+    folder.mkdir(exist_ok=True)
+    with (folder / "setup.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def set_up(wanted: str) -> None:
+    """Make or mend the environment if it is not what it should be."""
     stamp = VENV / "lateen-setup"
-    wanted = {stamp_of(""), stamp_of("dev")} if not extras else {stamp_of(extras)}
-    if PYTHON.exists() and stamp.exists() and stamp.read_text() in wanted:
+    found, _, had = stamp.read_text().partition(" ") if PYTHON.exists() and stamp.exists() else ("", "", "")
+    extras = wanted or had
+    if found == stamp_of(extras):
         return
     started = time.monotonic()
-    install(make_venv(), extras)
-    stamp.write_text(stamp_of(extras))
+    install([str(PYTHON), "-m", "pip"] if found and had == extras else make_venv(), extras)
+    stamp.write_text(f"{stamp_of(extras)} {extras}")
     say(f"ready after {time.monotonic() - started:.0f} s")
 
 
