@@ -109,6 +109,11 @@ class ApiServer:
         self._writes: set[asyncio.Task[web.StreamResponse]] = set()
 
     @property
+    def store(self) -> Store:
+        """What it serves from."""
+        return self._store
+
+    @property
     def pod_io(self) -> PodIO | None:
         """The node's streams; set it when there is a node."""
         return self._subresources.pod_io
