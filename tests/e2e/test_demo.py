@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from lateen.cli.demo import MANIFEST
 
+from lateen.cli.demo import MANIFEST
 from lateen.cli.proofs import PROOFS
 
 from .conftest import Mesh

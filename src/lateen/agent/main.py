@@ -13,6 +13,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from lateen.agent.control import ControlServer
@@ -50,7 +51,8 @@ async def run(arguments: argparse.Namespace) -> None:
     upstream = Upstream(arguments.discovery, arguments.root_cert, name=arguments.discovery_name)
 
     def build(pod: AddPod, connect: ConnectPod) -> PodAgent:
-        return PodAgent(pod, upstream, connect, lifetime=lifetime)
+        wanted = timedelta(seconds=pod.certificate_seconds) or lifetime
+        return PodAgent(pod, upstream, connect, lifetime=wanted)
 
     beneath, serving = TaskSet("upstream"), TaskSet("agent")
     ends = [

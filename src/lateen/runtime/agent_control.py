@@ -41,7 +41,8 @@ class AddPod(msgspec.Struct, frozen=True, kw_only=True, tag="add_pod"):
 
     `probes` maps a path on 15020 (`/app-health/<container>/livez`) to the Kubernetes probe that it stands
     for, with ports as numbers, as in Istio's ISTIO_KUBE_APP_PROBERS. `ads_socket` is made by the agent,
-    0600, its folder 0700 if it is absent.
+    0600, its folder 0700 if it is absent. `certificate_seconds` is the lifetime of its certificates, 0 for
+    the agent's own choice.
     """
 
     uid: str
@@ -60,6 +61,7 @@ class AddPod(msgspec.Struct, frozen=True, kw_only=True, tag="add_pod"):
     cluster_domain: str = "cluster.local"
     cluster_id: str = "Kubernetes"
     proxy_type: str = "sidecar"
+    certificate_seconds: float = 0.0
 
 
 class RemovePod(msgspec.Struct, frozen=True, kw_only=True, tag="remove_pod"):

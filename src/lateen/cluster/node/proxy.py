@@ -22,6 +22,8 @@ import msgspec
 from lateen.api.container import Container, HttpGetAction, Probe
 from lateen.api.objects import JsonObject
 from lateen.api.pod import Pod
+from lateen.base.durations import parse_duration
+from lateen.base.errors import LateenError
 from lateen.cluster.images import SEARCH_PATH, Image, Program, is_proxy
 from lateen.cluster.images import build_command as build_sample_command
 from lateen.cluster.network.interception import Interception, build_rules, parse_interception
@@ -48,6 +50,7 @@ _ENVOY = "/usr/local/bin/envoy"
 _BOOTSTRAP = "/etc/istio/proxy/bootstrap.json"
 _SOCKET = "/var/run/lateen/ads.sock"
 _PROBERS = "ISTIO_KUBE_APP_PROBERS"
+_CERTIFICATE_LIFETIME = "SECRET_TTL"
 _COMMANDS = {"curl": build_sample_command("curl"), "pilot-agent": build_sample_command("pilot_agent")}
 
 
@@ -131,6 +134,7 @@ class PodProxy:
                     annotations=dict(metadata.annotations),
                     probes=_find_probes(container),
                     proxy_type=_find_type(container),
+                    certificate_seconds=_find_certificate_seconds(container),
                 ),
                 listener,
             )
@@ -230,9 +234,22 @@ def _find_flag(arguments: tuple[str, ...], flag: str) -> str:
 
 def _find_probes(container: Container) -> dict[str, JsonObject]:
     """Return the app's probes that an injector rewrote to the agent: path on 15020 -> probe."""
-    text = next((variable.value for variable in container.env if variable.name == _PROBERS), "")
+    text = _find_variable(container, _PROBERS)
     try:
         found = json.loads(text) if text else {}
     except ValueError:
         raise ConfigError(f"{_PROBERS} of container {container.name} is not JSON") from None
     return found if isinstance(found, dict) else {}
+
+
+def _find_certificate_seconds(container: Container) -> float:
+    """Return the lifetime of certificates that the container asks for, as for Istio's agent; 0 for the usual one."""
+    text = _find_variable(container, _CERTIFICATE_LIFETIME)
+    try:
+        return parse_duration(text).total_seconds() if text else 0.0
+    except LateenError as error:
+        raise ConfigError(f"{_CERTIFICATE_LIFETIME} of container {container.name}: {error.message}") from None
+
+
+def _find_variable(container: Container, name: str) -> str:
+    return next((variable.value for variable in container.env if variable.name == name), "")
