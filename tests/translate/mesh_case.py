@@ -54,13 +54,13 @@ def build_database(documents: Iterable[dict[str, Any]]) -> Database:
     return database
 
 
-def build_proxy(namespace: str, name: str, address: str, **fields: Any) -> Proxy:
-    node = f"sidecar~{address}~{name}.{namespace}~{namespace}.svc.cluster.local"
+def build_proxy(namespace: str, name: str, address: str, kind: str = "sidecar", **fields: Any) -> Proxy:
+    node = f"{kind}~{address}~{name}.{namespace}~{namespace}.svc.cluster.local"
     return Proxy.from_node(node, fields)
 
 
 def list_proxies(documents: Iterable[dict[str, Any]]) -> list[Proxy]:
-    """Return the proxies of the pods that carry one."""
+    """Return the proxies of the pods that carry one; a gateway where it is alone."""
     proxies = []
     for pod in documents:
         if pod["kind"] != "Pod":
@@ -69,7 +69,8 @@ def list_proxies(documents: Iterable[dict[str, Any]]) -> list[Proxy]:
         if any(container["name"] == "istio-proxy" for container in containers):
             metadata = pod["metadata"]
             address = pod["status"]["podIP"]
-            proxies.append(build_proxy(metadata["namespace"], metadata["name"], address))
+            kind = "sidecar" if len(containers) > 1 else "router"
+            proxies.append(build_proxy(metadata["namespace"], metadata["name"], address, kind))
     return proxies
 
 
@@ -142,7 +143,7 @@ def _build_route_listener(number: int, routes: dict[str, Any]) -> dict[str, Any]
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
         ".HttpConnectionManager",
         "statPrefix": "checked",
-        "routeConfig": routes | {"validateClusters": True},
+        "routeConfig": routes,
         "httpFilters": [
             {
                 "name": "envoy.filters.http.router",

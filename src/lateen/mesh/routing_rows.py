@@ -22,6 +22,7 @@ from lateen.api.virtual_service import VirtualService, VirtualServiceSpec
 from lateen.api.workload import WorkloadEntrySpec
 from lateen.mesh.protocol import select_protocol
 from lateen.mesh.rows import (
+    PORT_TRANSLATION_OFF_LABEL,
     TLS_MODE_LABEL,
     EntryEndpoint,
     EntryHost,
@@ -93,6 +94,7 @@ def build_entry_rows(document: Mapping[str, Any]) -> dict[EntryHost, ServiceRow]
         return {}
     meta, spec = found.metadata, found.spec
     row = _build_entry_row(meta.creation_timestamp or "", spec)
+    row = msgspec.structs.replace(row, port_translation=PORT_TRANSLATION_OFF_LABEL not in meta.labels)
     return {
         EntryHost("ServiceEntry", meta.namespace, meta.name, host): msgspec.structs.replace(row, host=host)
         for host in spec.hosts

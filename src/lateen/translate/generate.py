@@ -19,16 +19,19 @@ from typing import TYPE_CHECKING
 from lateen.base.errors import NotFoundError
 from lateen.incremental.cells import Call
 from lateen.incremental.query import query
+from lateen.mesh.gateway import find_port_map
 from lateen.mesh.proxy import Proxy
 from lateen.mesh.service import Target, Workload, addressed_targets, find_workload, targets
 from lateen.mesh.visibility import Scope, find_scope
 from lateen.translate.endpoint import proxy_load_assignment
+from lateen.translate.gateway_listener import gateway_listeners
+from lateen.translate.gateway_route import gateway_route_configuration
 from lateen.translate.inbound import inbound_listener
 from lateen.translate.inbound_app import inbound_clusters
 from lateen.translate.outbound import outbound_listeners
 from lateen.translate.outbound_cluster import outbound_clusters
 from lateen.translate.route import route_configuration
-from lateen.xds.resources import CLUSTER, EMPTY_SET, ENDPOINT, LISTENER, ROUTE, Resource, ResourceSet
+from lateen.xds.resources import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, ResourceSet
 
 if TYPE_CHECKING:
     from lateen.incremental.database import Database
@@ -63,13 +66,19 @@ def proxy_listeners(db: Database, proxy: Proxy) -> ResourceSet:
     addressed = addressed_targets(db, proxy.addresses)
     workload = find_workload(db, proxy)
     if proxy.type == "router":
-        return EMPTY_SET
+        ports = find_port_map(db, targets(db, workload, addressed))
+        return gateway_listeners(db, workload.labels, ports, find_proxy_scope(db, proxy).viewer)
     return listeners(db, find_proxy_scope(db, proxy), workload, addressed)
 
 
 @query
 def proxy_routes(db: Database, proxy: Proxy, name: str) -> Resource | None:
     """Return a route configuration of a proxy, None when none of its listeners asks for that name."""
+    if proxy.type == "router":
+        workload = find_workload(db, proxy)
+        ports = find_port_map(db, targets(db, workload, addressed_targets(db, proxy.addresses)))
+        viewer = find_proxy_scope(db, proxy).viewer
+        return gateway_route_configuration(db, name, workload.labels, ports, viewer)
     return route_configuration(db, name, proxy.namespace, find_proxy_scope(db, proxy))
 
 
