@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mesh_case import Configuration, build_changes, build_database, build_proxy, configure, find_route_names
+from routing_mesh import routing_objects
 
 from lateen.envoy.messages import EnvoyMessage, decode
 from lateen.incremental.database import Database
@@ -17,6 +18,7 @@ from lateen.mesh.inputs import changes_of
 NAMESPACES = ("default", "shop")
 PORT_NAMES = ("http", "grpc", "tcp", "unnamed", "https")
 CLIENT = build_proxy("default", "pod-0", "10.244.0.0")
+GATEWAY = build_proxy("istio-system", "gateway-0", "10.244.0.99", "router", LABELS={"app": "app-0"})
 
 
 @st.composite
@@ -98,7 +100,7 @@ def meshes(draw: st.DrawFn) -> list[dict[str, Any]]:
         }
         for service in found_services
     ]
-    return [*found_services, *found_pods, *policies, *slices]
+    return [*found_services, *found_pods, *policies, *slices, *draw(routing_objects())]
 
 
 def find_cluster_names(configuration: Configuration) -> set[str]:
@@ -109,7 +111,7 @@ def find_cluster_names(configuration: Configuration) -> set[str]:
             for one in chain.filters:
                 config = decode(one.typed_config.type_url.rpartition("/")[2], one.typed_config.value)
                 if one.name.endswith("tcp_proxy"):
-                    names.add(config.cluster)
+                    names |= {weighted.name for weighted in config.weighted_clusters.clusters} or {config.cluster}
                 elif one.name.endswith("http_connection_manager"):
                     names |= find_routed_clusters(config.route_config)
     for routes in configuration.routes.values():
@@ -118,7 +120,21 @@ def find_cluster_names(configuration: Configuration) -> set[str]:
 
 
 def find_routed_clusters(routes: EnvoyMessage) -> set[str]:
-    return {route.route.cluster for host in routes.virtual_hosts for route in host.routes if route.HasField("route")}
+    actions = [route.route for host in routes.virtual_hosts for route in host.routes if route.HasField("route")]
+    weighted = {one.name for action in actions for one in action.weighted_clusters.clusters}
+    return weighted | {action.cluster for action in actions if action.cluster}
+
+
+def find_destinations(documents: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Return the (subset, beginning of the host) pairs that VirtualServices name, rightly or wrongly."""
+    found = set()
+    for document in documents:
+        if document["kind"] == "VirtualService":
+            spec = document["spec"]
+            for route in (*spec["http"], *spec["tcp"], *spec["tls"]):
+                for one in route["route"]:
+                    found.add((one["destination"].get("subset", ""), one["destination"]["host"]))
+    return found
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -132,14 +148,22 @@ def test_order_of_objects_and_commits_does_not_matter(
     for document in shuffled:
         one_by_one.commit(build_changes([document]))
         configure(one_by_one, CLIENT)
-    assert configure(one_by_one, CLIENT) == configure(build_database(documents), CLIENT)
+    for proxy in (CLIENT, GATEWAY):
+        assert configure(one_by_one, proxy) == configure(build_database(documents), proxy)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(meshes())
 def test_every_name_exists_and_no_domain_or_address_is_taken_twice(documents: list[dict[str, Any]]) -> None:
-    configuration = configure(build_database(documents), CLIENT)
-    assert find_cluster_names(configuration) <= configuration.clusters.keys()
+    for proxy in (CLIENT, GATEWAY):
+        check_names(configure(build_database(documents), proxy), documents)
+
+
+def check_names(configuration: Configuration, documents: list[dict[str, Any]]) -> None:
+    named = find_destinations(documents)
+    for name in find_cluster_names(configuration) - configuration.clusters.keys():
+        _, _, subset, host = name.split("|")
+        assert any(subset == wanted and host.startswith(start) for wanted, start in named), name
     asked = {name for listener in configuration.listeners.values() for name in find_route_names(listener)}
     assert asked == configuration.routes.keys()
     for routes in configuration.routes.values():
@@ -147,6 +171,9 @@ def test_every_name_exists_and_no_domain_or_address_is_taken_twice(documents: li
         assert len(domains) == len(set(domains))
     addresses = [str(listener.address) for listener in configuration.listeners.values()]
     assert len(addresses) == len(set(addresses))
+    for listener in configuration.listeners.values():
+        matches = [str(chain.filter_chain_match) for chain in listener.filter_chains]
+        assert len(matches) == len(set(matches))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -230,3 +257,69 @@ def test_change_of_one_service_reaches_the_resources_that_name_it_only() -> None
     changed = {name for name in after.listeners if after.listeners[name] != before.listeners.get(name)}
     assert changed == {"10.96.200.1_90"}
     assert [name for name in after.routes if after.routes[name] != before.routes[name]] == ["80"]
+
+
+def build_routes(number: int, timeout: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": f"routes-{number}", "namespace": f"team-{number % 20}"},
+        "spec": {
+            "hosts": [f"service-{number}"],
+            "gateways": ["mesh", "default/edge"],
+            "http": [{"route": [{"destination": {"host": f"service-{number}", "subset": "v1"}}], "timeout": timeout}],
+        },
+    }
+
+
+def build_rule(number: int, limit: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": f"rule-{number}", "namespace": f"team-{number % 20}"},
+        "spec": {
+            "host": f"service-{number}",
+            "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": limit}}},
+            "subsets": [{"name": "v1", "labels": {"version": "v1"}}],
+        },
+    }
+
+
+EDGE = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "edge", "namespace": "default"},
+    "spec": {
+        "selector": {"app": "app-0"},
+        "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "most"),
+    [
+        pytest.param(build_routes(7, "1s"), build_routes(7, "2s"), 16, id="routes"),
+        pytest.param(build_rule(7, 1), build_rule(7, 2), 14, id="traffic policy"),
+    ],
+)
+def test_one_changed_routing_object_among_hundreds_recomputes_its_own(
+    old: dict[str, Any], new: dict[str, Any], most: int
+) -> None:
+    routing = [one for number in range(300) for one in (build_routes(number, "1s"), build_rule(number, 1))]
+    database = build_database([*build_big_mesh(300), *routing, EDGE])
+    for proxy in (CLIENT, GATEWAY):
+        configure(database, proxy)
+    before = database.counts.recomputed
+    database.commit(changes_of(old["kind"], old, new))
+    for proxy in (CLIENT, GATEWAY):
+        configure(database, proxy)
+    assert 0 < database.counts.recomputed - before <= most
+
+
+def test_proxies_of_namespaces_with_rules_of_their_own_services_share_clusters() -> None:
+    database = build_database([*build_big_mesh(100), *(build_rule(number, 1) for number in range(100))])
+    configure(database, build_proxy("team-1", "one", "10.244.0.1"))
+    before = database.counts.recomputed
+    other = configure(database, build_proxy("team-2", "other", "10.244.0.2"))
+    assert database.counts.recomputed - before <= 30 + len(other.endpoints)
