@@ -28,9 +28,13 @@ COMMANDS = {
     "kube-inject": ("lateen.cli.kube_inject", "Add the sidecar to every workload of YAML files."),
     "image": ("lateen.cli.image", "Say what an image means on this machine."),
     "logs": ("lateen.cli.objects", "Print the log of a container."),
+    "proxy-config": ("lateen.cli.proxy_config.command", "Show what an Envoy has (pc)."),
     "status": ("lateen.cli.up", "Show whether a cluster runs, and its ports."),
     "up": ("lateen.cli.up", "Start a cluster with a mesh on this machine."),
 }
+
+# other names, as istioctl has them
+ALIASES = {"pc": "proxy-config", "ps": "proxy-status", "des": "describe"}
 
 
 class LazyGroup(click.Group):
@@ -42,10 +46,11 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one subcommand."""
-        if cmd_name not in COMMANDS:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
             return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
-        function = cmd_name.replace("-", "_")
+        module = importlib.import_module(COMMANDS[name][0])
+        function = name.replace("-", "_")
         command: click.Command = getattr(module, function, None) or getattr(module, f"{function}_")
         return command
 

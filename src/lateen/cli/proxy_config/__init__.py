@@ -1,0 +1,1 @@
+"""`lateen proxy-config`: what an Envoy has, as istioctl shows it."""
