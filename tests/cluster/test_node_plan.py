@@ -166,3 +166,17 @@ def test_what_ran_when_the_node_ended_is_run_again_and_what_was_over_is_not() ->
     restored = restore_record(over, "10.244.0.9", NOW)
     assert plan(found, restored, NOW).actions == ()
     assert find_phase(found, restored) == "Succeeded"
+
+
+def test_a_new_sandbox_is_initialized_anew_before_anything_else_runs_in_it() -> None:
+    document = pod("p", APP, initContainers=[FIRST, SIDE])
+    found = view(APP, initContainers=[FIRST, SIDE])
+    status = build_status(found, record(first=ended(0), side=RUNNING, app=RUNNING), NOW, {})
+    lost = decode({**document, "status": status}, Pod).value
+    assert lost is not None
+    restored = replace(restore_record(lost, "10.244.0.9", NOW), sandbox=SandboxStage.READY)
+    assert plan(found, restored, NOW).actions == (Start("first"),)
+    restored = restored.put("first", ended(0))
+    assert plan(found, restored, NOW).actions == (Start("side"),)
+    restored = restored.put("side", RUNNING)
+    assert plan(found, restored, NOW).actions == (Start("app"),)

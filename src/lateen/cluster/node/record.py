@@ -50,10 +50,14 @@ class Ending:
 
 @dataclass(frozen=True)
 class ContainerRecord:
-    """One container; `reason` and `message` say what it waits for, `retry_at` when it is tried again."""
+    """One container; `reason` and `message` say what it waits for, `retry_at` when it is tried again.
+
+    `of_earlier_sandbox` says that what is known of it happened in a sandbox that is gone.
+    """
 
     stage: Stage = Stage.WAITING
     attempted: bool = False
+    of_earlier_sandbox: bool = False
     restarts: int = 0
     reason: str = ""
     message: str = ""
@@ -76,6 +80,7 @@ class ContainerRecord:
             self,
             stage=Stage.RUNNING,
             attempted=True,
+            of_earlier_sandbox=False,
             restarts=self.restarts + (1 if self.attempted else 0),
             reason="",
             message="",
@@ -96,6 +101,7 @@ class ContainerRecord:
             self,
             stage=Stage.ENDED,
             attempted=True,
+            of_earlier_sandbox=False,
             restarts=self.restarts + (1 if self.attempted and self.stage is Stage.STARTING else 0),
             running_since=None,
             last=self.ending if self.stage is Stage.STARTING and self.ending else self.last,

@@ -1,7 +1,8 @@
 """What a pod's status tells of the node's earlier life: status -> the record to go on from. Pure.
 
 The processes are gone with that life, so whatever ran has ended and is started again in a new sandbox; restarts are
-counted on, so that logs of before stay the previous ones. What was over for good stays over.
+counted on, so that logs of before stay the previous ones. What was over for good stays over. Init containers run
+again before anything else: a new sandbox has neither their files nor their interception rules.
 """
 
 from __future__ import annotations
@@ -46,12 +47,17 @@ def _restore(status: ContainerStatus, now: datetime, *, keep: bool, init: bool) 
     last = _read(ended or status.last_state.terminated, now)
     if ended is not None and keep and not init:
         return ContainerRecord(
-            stage=Stage.ENDED, attempted=True, restarts=status.restart_count, ending=last, retry_at=now
+            stage=Stage.ENDED,
+            attempted=True,
+            of_earlier_sandbox=True,
+            restarts=status.restart_count,
+            ending=last,
+            retry_at=now,
         )
     if status.state.running is not None:
         started = _parse(status.state.running.started_at)
         last = Ending(_LOST, "ContainerStatusUnknown", now, started, "The node ended before the container did")
-    return ContainerRecord(attempted=True, restarts=status.restart_count, last=last)
+    return ContainerRecord(attempted=True, of_earlier_sandbox=True, restarts=status.restart_count, last=last)
 
 
 def _read(ended: ContainerStateTerminated | None, now: datetime) -> Ending | None:

@@ -188,7 +188,8 @@ def _plan_starts(pod: Pod, record: PodRecord, now: datetime, deadline: datetime 
 
 def _have_run(pod: Pod, record: PodRecord) -> bool:
     """Whether initialization is over for this sandbox: it is not repeated when a sidecar ends later."""
-    return any(record.container(container.name).attempted for container in pod.spec.containers)
+    states = (record.container(container.name) for container in pod.spec.containers)
+    return any(state.attempted and not state.of_earlier_sandbox for state in states)
 
 
 def _plan_end(pod: Pod, record: PodRecord, deadline: datetime, *, delete: bool) -> Plan:
