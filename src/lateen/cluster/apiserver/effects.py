@@ -9,11 +9,15 @@ from __future__ import annotations
 from lateen.api.kinds import Kind
 
 _WITHOUT_EFFECT = {
+    "cronjobs.batch": "no job is started; create a Job",
+    "daemonsets.apps": "no pods are made for it; use a Deployment",
     "horizontalpodautoscalers.autoscaling": "nothing is scaled automatically",
     "ingresses.networking.k8s.io": "no ingress controller runs",
     "limitranges": "no limits are applied",
     "networkpolicies.networking.k8s.io": "no traffic is filtered; use AuthorizationPolicy",
+    "replicationcontrollers": "no pods are made for it; use a Deployment",
     "resourcequotas": "no quota is enforced",
+    "statefulsets.apps": "no pods are made for it; use a Deployment",
     "validatingadmissionpolicies.admissionregistration.k8s.io": "no policy is evaluated; use a webhook",
     "validatingadmissionpolicybindings.admissionregistration.k8s.io": "no policy is evaluated; use a webhook",
     "mutatingadmissionpolicies.admissionregistration.k8s.io": "no policy is evaluated; use a webhook",
