@@ -92,7 +92,7 @@ class NodeInit:
         handshake = Channel(ours)
         try:
             # In either order: the pod's pid 1 may be faster than the process that forked it.
-            peer = {**_expect(handshake, "pid"), **_expect(handshake, "prepared")}["pid"]
+            peer = _expect(handshake, "pid", "prepared")["pid"]
             self._pods[peer] = message["uid"]
             self._links += 1
             try:
