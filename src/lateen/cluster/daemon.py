@@ -1,8 +1,8 @@
 """The running cluster: API server, controllers and node in one loop, discovery and the agent beside them.
 
-Order: API server -> mesh objects -> discovery, agent, controllers, node; `progress` is told each step, and `ready` when
-all of them are. Anything that ends by itself ends the daemon with its error; SIGTERM ends it in order: pods first, so
-that they can drain, the API server last.
+Order: API server -> mesh objects -> controllers and node, while discovery and the agent, launched before, come up;
+`progress` is told each step, and `ready` when all of them are. Anything that ends by itself ends the daemon with its
+error; SIGTERM ends it in order: pods first, so that they can drain, the API server last.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -21,16 +18,15 @@ from typing import Protocol
 
 from lateen.base.errors import UnavailableError
 from lateen.cluster.apiserver.server import ApiServer
-from lateen.cluster.controllers import loop as controllers
+from lateen.cluster.control_loops import run_control_loops
 from lateen.cluster.images import ImageTable
 from lateen.cluster.install import build_definitions, install_mesh
+from lateen.cluster.launch import Launch
 from lateen.cluster.mesh_root import keep_mesh_root
 from lateen.cluster.node.node import Node
-from lateen.cluster.pki import Pki, open_pki, write_kubeconfig
-from lateen.cluster.ports import choose_ports, find_relays, listen_on
-from lateen.cluster.state import COMPONENTS, Running, StateDir
+from lateen.cluster.ports import find_relays
+from lateen.cluster.state import Running
 from lateen.cluster.store import Store
-from lateen.cluster.supervise import Child
 from lateen.cluster.user_images import FILE_NAME, UserImages
 from lateen.cluster.zygote import BRIDGE_ADDRESS, ZygoteHandle
 from lateen.kube.client import Client
@@ -54,11 +50,11 @@ class Progress(Protocol):
         """Nothing more to tell."""
 
 
-def run_daemon(state: StateDir, zygote: ZygoteHandle, progress: Progress, *, automatic_ports: bool) -> None:
+def run_daemon(under_way: Launch, zygote: ZygoteHandle, progress: Progress) -> None:
     """Run until SIGTERM or SIGINT; raises the LateenError that ended it otherwise."""
     configure_logging()
     try:
-        asyncio.run(Daemon(state, zygote, progress, choose_ports(state, automatic=automatic_ports)).run())
+        asyncio.run(Daemon(under_way, zygote, progress).run())
     finally:
         zygote.close()
 
@@ -66,11 +62,10 @@ def run_daemon(state: StateDir, zygote: ZygoteHandle, progress: Progress, *, aut
 class Daemon:
     """One run of the cluster."""
 
-    def __init__(self, state: StateDir, zygote: ZygoteHandle, progress: Progress, ports: dict[str, int]) -> None:
-        self._state, self._zygote, self._progress, self._ports = state, zygote, progress, ports
-        self._server = f"https://127.0.0.1:{ports['api']}"
-        self._agent_control = state.runtime / "agent.sock"
-        self._relays = find_relays(ports)
+    def __init__(self, under_way: Launch, zygote: ZygoteHandle, progress: Progress) -> None:
+        self._launch, self._zygote, self._progress = under_way, zygote, progress
+        self._state = under_way.state
+        self._relays = find_relays(under_way.ports)
 
     async def run(self) -> None:
         """Start everything, report, and wait for the end."""
@@ -94,35 +89,35 @@ class Daemon:
 
     async def _start_api(self, stack: AsyncExitStack) -> ApiServer:
         self._progress.send(step="starting the API server")
-        pki = open_pki(self._state.pki)
-        listener = listen_on(self._ports["api"])
-        api = ApiServer(Store(self._state.database), pki, definitions=build_definitions())
-        await api.start([listener])
+        api = ApiServer(Store(self._state.database), self._launch.pki, definitions=build_definitions())
+        await api.start([self._launch.listener])
         stack.push_async_callback(api.close)
-        self._write_kubeconfigs(pki)
         self._write_running(ready=False)
         async with self._client("admin") as client:
             await install_mesh(client)
-        self._progress.send(done=f"the API server listens on {self._server}")
+        self._progress.send(done=f"the API server listens on {self._launch.server}")
         return api
 
     async def _start_node(self, stack: AsyncExitStack, tasks: TaskSet, api: ApiServer) -> Node:
         self._progress.send(step="starting the control plane and the node")
         admin = await stack.enter_async_context(self._client("admin"))
-        for child in (self._discovery(), self._agent()):
+        for child in (self._launch.discovery, self._launch.agent):
             tasks.start(child.run(), name=child.name)
         tasks.start(keep_mesh_root(admin, self._state.mesh_root_cert), name="mesh-root")
-        tasks.start(controllers.run(await stack.enter_async_context(self._client("controllers"))), name="controllers")
         node = Node(
             client=await stack.enter_async_context(self._client("node")),
             zygote=self._zygote,
             images=ImageTable(read_added=UserImages(self._state.path / FILE_NAME).images),
             state=self._state,
-            agent_control=self._agent_control,
+            agent_control=self._launch.agent_control,
             relays=self._relays,
         )
         api.pod_io = node
-        api.use_pod_network(partial(self._dial, node))
+        dial = partial(self._dial, node)
+        api.use_pod_network(dial)
+        system = await stack.enter_async_context(self._client("controllers"))
+        reserved = self._launch.ports.values()
+        tasks.start(run_control_loops(system, api, dial, reserved_ports=reserved), name="control-loops")
         tasks.start(node.run(), name="node")
         return node
 
@@ -147,7 +142,7 @@ class Daemon:
             failure.cancel()
 
     async def _discovery_is_ready(self) -> bool:
-        return await asyncio.to_thread(_answers, f"http://127.0.0.1:{self._ports['http']}/ready")
+        return await _is_ready(self._launch.ports["http"])
 
     @asynccontextmanager
     async def _client(self, user: str) -> AsyncIterator[Client]:
@@ -170,40 +165,21 @@ class Daemon:
             raise
         return connection
 
-    def _discovery(self) -> Child:
-        ports = self._ports
-        arguments = [
-            *("--kubeconfig", str(self._state.component_kubeconfig("discovery"))),
-            *("--ads-port", str(ports["ads"]), "--tls-port", str(ports["tls"])),
-            *("--webhook-port", str(ports["webhook"])),
-            *("--http-port", str(ports["http"]), "--monitoring-port", str(ports["monitoring"])),
-            "--die-with-parent",
-        ]
-        return self._child("discovery", "lateen.pilot.main", arguments)
-
-    def _agent(self) -> Child:
-        arguments = [
-            *("--control", str(self._agent_control), "--discovery", f"127.0.0.1:{self._ports['tls']}"),
-            *("--root-cert", str(self._state.mesh_root_cert), "--die-with-parent"),
-        ]
-        return self._child("agent", "lateen.agent.main", arguments)
-
-    def _child(self, name: str, module: str, arguments: list[str]) -> Child:
-        command = [sys.executable, "-m", module, *arguments]
-        return Child(name, command, self._state.logs / f"{name}.log", dict(os.environ))
-
-    def _write_kubeconfigs(self, pki: Pki) -> None:
-        for user in ("admin", *COMPONENTS):
-            path = self._state.kubeconfig if user == "admin" else self._state.component_kubeconfig(user)
-            write_kubeconfig(path, server=self._server, ca_pem=pki.ca_pem, token=pki.tokens[user], user=user)
-
     def _write_running(self, *, ready: bool) -> None:
-        Running(os.getpid(), version("lateen"), self._server, self._ports, ready=ready).write(self._state)
+        Running(os.getpid(), version("lateen"), self._launch.server, self._launch.ports, ready=ready).write(self._state)
 
 
-def _answers(url: str) -> bool:
+async def _is_ready(port: int) -> bool:
+    """Whether discovery answers GET /ready with 200."""
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
         return False
+    try:
+        writer.write(b"GET /ready HTTP/1.0\r\n\r\n")
+        status_line = await reader.readline()
+    except OSError:
+        return False
+    finally:
+        writer.close()
+    return status_line.split()[1:2] == [b"200"]

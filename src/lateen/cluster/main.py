@@ -1,7 +1,8 @@
 """The daemon behind `lateen up`: `python -m lateen.cluster.main --state DIR [--progress-fd N]`.
 
 The order matters: the state directory is locked, the machine is probed, and the zygote is forked while
-this process is still single-threaded and small; only then are asyncio, aiohttp and the rest imported.
+this process is still single-threaded and small; then discovery and the agent are started, and only while they
+come up are aiohttp and the rest imported.
 Progress and errors go to the pipe as one JSON object per line (`step`, `done`, `ready`, or `error` with
 `exit_code` and `fix`).
 """
@@ -74,9 +75,12 @@ def main(argv: list[str] | None = None) -> int:
         find_envoy()
         progress.send(done="the machine can run pods")
         zygote = fork_zygote()
+        from lateen.cluster.launch import launch
+
+        under_way = launch(state, automatic_ports=arguments.automatic_ports)
         from lateen.cluster.daemon import run_daemon
 
-        run_daemon(state, zygote, progress, automatic_ports=arguments.automatic_ports)
+        run_daemon(under_way, zygote, progress)
         lock.release()
     except LateenError as error:
         progress.send(error=error.message, exit_code=error.exit_code, fix=error.fix)

@@ -1,6 +1,6 @@
 """Child processes of the daemon that must stay up: discovery and the agent.
 
-`Child(name, command, log)` -> `run()`, which starts the process, starts it again when it ends
+`Child(name, command, log)` -> `run()`, which starts the process unless `start` has, starts it again when it ends
 (at once after a long life, with back-off up to 5 s while it keeps failing) and ends it when cancelled. Output goes to
 the component's log file. A child dies with the daemon: the kernel sends it SIGKILL when its parent is
 gone (PR_SET_PDEATHSIG, set by the child itself through `--die-with-parent`).
@@ -9,9 +9,9 @@ gone (PR_SET_PDEATHSIG, set by the child itself through `--die-with-parent`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
+import os
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,16 +28,23 @@ class Child:
     def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.name = name
         self.command = tuple(command)
-        self.starts = 0
         self._log = log
         self._environment = dict(environment)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
 
-    @property
-    def pid(self) -> int | None:
-        """Process id while the child runs."""
-        running = self._process is not None and self._process.returncode is None
-        return self._process.pid if running and self._process else None
+    def start(self) -> None:
+        """Start the process now; `run` then begins with watching over it."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                start_new_session=True,
+            )
+        self._started_at = time.monotonic()
 
     async def run(self) -> None:
         """Keep the process up until cancelled."""
@@ -45,36 +52,37 @@ class Child:
         try:
             while True:
                 await asyncio.sleep(delay)
-                started = time.monotonic()
-                code = await self._start_and_wait()
-                steady = time.monotonic() - started > _STEADY_SECONDS
+                if self._process is None:
+                    self.start()
+                code = await self._wait()
+                steady = time.monotonic() - self._started_at > _STEADY_SECONDS
                 delay = 0.0 if steady else min(max(0.1, delay * 2), _MAX_DELAY_SECONDS)
                 LOG.warning("%s ended with status %s; starting it again", self.name, code)
         finally:
             await self._stop()
 
-    async def _start_and_wait(self) -> int:
-        with self._log.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *self.command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=self._environment,
-                start_new_session=True,
-            )
-        self.starts += 1
-        return await self._process.wait()
+    async def _wait(self) -> int:
+        """The exit status of the process, once it has ended."""
+        process = self._process
+        assert process is not None
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        descriptor = os.pidfd_open(process.pid)
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self._process = None
+        return process.wait()
 
     async def _stop(self) -> None:
         process = self._process
-        if process is None or process.returncode is not None:
+        if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
+        process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+            await asyncio.wait_for(self._wait(), _STOP_SECONDS)
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            process.kill()
+            await self._wait()
