@@ -25,10 +25,11 @@ COMMANDS = {
     "down": ("lateen.cli.up", "Stop the cluster; its objects stay."),
     "exec": ("lateen.cli.objects", "Run a command in a container."),
     "get": ("lateen.cli.objects", "Show objects."),
-    "kube-inject": ("lateen.cli.kube_inject", "Add the sidecar to every workload of YAML files."),
     "image": ("lateen.cli.image", "Say what an image means on this machine."),
+    "kube-inject": ("lateen.cli.kube_inject", "Add the sidecar to every workload of YAML files."),
     "logs": ("lateen.cli.objects", "Print the log of a container."),
     "proxy-config": ("lateen.cli.proxy_config.command", "Show what an Envoy has (pc)."),
+    "proxy-status": ("lateen.cli.proxy_status", "Show which proxies have what discovery sent them (ps)."),
     "status": ("lateen.cli.up", "Show whether a cluster runs, and its ports."),
     "up": ("lateen.cli.up", "Start a cluster with a mesh on this machine."),
 }

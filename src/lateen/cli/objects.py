@@ -19,6 +19,7 @@ from lateen.api.kinds import Kind
 from lateen.base.errors import NotFoundError, UsageError
 from lateen.cli.output import print_data, print_table
 from lateen.cli.session import Session, namespace_options, run_session
+from lateen.cli.target import find_pod
 from lateen.kube.client import format_path
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -180,7 +181,7 @@ async def _delete(session: Session, kind: Kind, namespace: str, name: str, *, wa
 
 
 @click.command()
-@click.argument("pod")
+@click.argument("pod", metavar="[TYPE/]NAME")
 @click.option("-c", "--container", default="", help="Container [default: the only or first one].")
 @click.option("-f", "--follow", is_flag=True, help="Go on as the log grows.")
 @click.option("--tail", type=int, default=None, help="Only the last lines.")
@@ -203,8 +204,8 @@ def logs(
     params |= {"tailLines": str(tail)} if tail is not None else {}
 
     async def work(session: Session) -> None:
-        name = pod.removeprefix("pod/").removeprefix("pods/")
-        path = f"/api/v1/namespaces/{namespace or session.namespace}/pods/{name}/log"
+        found = (await find_pod(session, pod, namespace))["metadata"]
+        path = f"/api/v1/namespaces/{found['namespace']}/pods/{found['name']}/log"
         async for chunk in session.client.stream(path, params=params):
             sys.stdout.buffer.write(chunk)
             sys.stdout.flush()
@@ -213,7 +214,7 @@ def logs(
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
-@click.argument("pod")
+@click.argument("pod", metavar="[TYPE/]NAME")
 @click.option("-c", "--container", default="", help="Container [default: the only or first one].")
 @click.option("-i", "--stdin", is_flag=True, help="Pass standard input on.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -231,15 +232,16 @@ def exec_(
 
     \b
     Example:
-      lateen exec client -c curl -- curl -s http://hello/
+      lateen exec deploy/client -c curl -- curl -s http://hello/
     """
     from lateen.kube.exec import run_in_pod
 
     async def work(session: Session) -> int:
+        found = (await find_pod(session, pod, namespace))["metadata"]
         return await run_in_pod(
             session.client,
-            namespace or session.namespace,
-            pod.removeprefix("pod/").removeprefix("pods/"),
+            found["namespace"],
+            found["name"],
             list(command),
             container=container,
             stdin=_read_stdin() if stdin else None,
