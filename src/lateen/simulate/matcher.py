@@ -1,13 +1,12 @@
 """Envoy's matchers of strings, headers and query parameters.
 
-Invariant: a header that is missing matches no matcher but `present_match`, inverted or not, unless
-`treat_missing_header_as_empty` is set. Source: envoy/type/matcher/v3/string.proto;
+Invariants: a header that is missing matches no matcher but `present_match`, inverted or not, unless
+`treat_missing_header_as_empty` is set; of several values one that matches is enough, and then an inverted matcher
+fails. Source: envoy/type/matcher/v3/string.proto;
 envoy/config/route/v3/route_components.proto (HeaderMatcher, QueryParameterMatcher).
 """
 
 from __future__ import annotations
-
-from urllib.parse import unquote
 
 from lateen.simulate.document import Document, flag, get, has, number, part, text
 from lateen.simulate.regex import matches_fully
@@ -43,18 +42,18 @@ def _compare(kind: str, wanted: str, value: str, *, fold: bool) -> bool:
 
 def matches_header(matcher: Document, request: Request) -> bool:
     """Whether the request has the header as wanted."""
-    value = request.find_header(text(matcher, "name"))
+    values = request.find_values(text(matcher, "name"))
     inverted = flag(matcher, "invertMatch")
     kind = _find_kind(matcher)
     if kind in ("", "presentMatch"):
         wanted = flag(matcher, "presentMatch", default=True)
-        is_present = value is not None or flag(matcher, "treatMissingHeaderAsEmpty")
+        is_present = bool(values) or flag(matcher, "treatMissingHeaderAsEmpty")
         return (is_present is wanted) is not inverted
-    if value is None:
+    if not values:
         if not flag(matcher, "treatMissingHeaderAsEmpty"):
             return False
-        value = ""
-    return _matches_value(kind, matcher, value) is not inverted
+        values = ("",)
+    return any(_matches_value(kind, matcher, value) for value in values) is not inverted
 
 
 def _find_kind(matcher: Document) -> str:
@@ -80,11 +79,11 @@ def _in_range(wanted: Document, value: str) -> bool:
 
 
 def parse_query(query: str) -> dict[str, str]:
-    """Parameters of a query by name; of several the first counts."""
+    """Parameters of a query by name, as they are written (Envoy decodes nothing); of several the first counts."""
     parameters: dict[str, str] = {}
     for pair in filter(None, query.split("&")):
         name, _, value = pair.partition("=")
-        parameters.setdefault(unquote(name), unquote(value))
+        parameters.setdefault(name, value)
     return parameters
 
 

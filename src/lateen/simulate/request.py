@@ -51,11 +51,13 @@ class Request:
         return "http" if self.tls == "plaintext" else "https"
 
     def find_header(self, name: str) -> str | None:
-        """A header or pseudo header, several values joined by commas as Envoy does; None when it is missing."""
+        """The first value of a header or pseudo header; None when it is missing."""
+        values = self.find_values(name)
+        return values[0] if values else None
+
+    def find_values(self, name: str) -> tuple[str, ...]:
+        """Every value of a header or pseudo header, in order."""
         pseudo = {":authority": self.host, "host": self.host, ":path": self.path, ":method": self.method}
         pseudo[":scheme"] = self.scheme
         found = pseudo.get(name.lower())
-        if found is not None:
-            return found
-        values = self.headers.get(name.lower())
-        return None if values is None else ",".join(values)
+        return self.headers.get(name.lower(), ()) if found is None else (found,)

@@ -86,6 +86,8 @@ def _route_http(
         name = text(part(manager, "rds"), "routeConfigName")
         outcome = replace(outcome, route_config=name)
         route_config = configuration.routes.get(name)
+    if "#" in request.path:
+        return replace(outcome, failure=Failure.PROTOCOL, status=400)
     request = _as_manager_sees(manager, request)
     virtual_host = find_virtual_host(route_config or {}, request.host)
     if virtual_host is None:
