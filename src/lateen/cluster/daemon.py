@@ -1,7 +1,7 @@
 """The running cluster: API server, controllers and node in one loop, discovery and the agent beside them.
 
-Order: API server -> mesh objects -> controllers and node, while discovery and the agent, launched before, come up;
-`progress` is told each step, and `ready` when all of them are. Anything that ends by itself ends the daemon with its
+Order: API server -> mesh objects -> controllers and node, while discovery and the agent, launched before, come up ->
+the ingress gateway's objects, late enough that its Envoy takes no time from what it needs to start. `progress` is told each step, and `ready` when all of them are. Anything that ends by itself ends the daemon with its
 error; SIGTERM ends it in order: pods first, so that they can drain, the API server last.
 """
 
@@ -20,7 +20,7 @@ from lateen.base.errors import UnavailableError
 from lateen.cluster.apiserver.server import ApiServer
 from lateen.cluster.control_loops import run_control_loops
 from lateen.cluster.images import ImageTable
-from lateen.cluster.install import build_definitions, install_mesh
+from lateen.cluster.install import build_definitions, install_gateway, install_mesh
 from lateen.cluster.launch import Launch
 from lateen.cluster.mesh_root import keep_mesh_root
 from lateen.cluster.node.node import Node
@@ -75,6 +75,8 @@ class Daemon:
             stack.push_async_callback(tasks.close)
             node = await self._start_node(stack, tasks, api)
             await self._step("the control plane is ready", self._until(self._discovery_is_ready, tasks))
+            async with self._client("admin") as client:
+                await install_gateway(client)
             await self._step("the node is ready", node.ready())
             self._write_running(ready=True)
             self._progress.send(ready=True)
