@@ -1,8 +1,9 @@
 """The running cluster: API server, controllers and node in one loop, discovery and the agent beside them.
 
 Order: API server -> mesh objects -> controllers and node, while discovery and the agent, launched before, come up ->
-the ingress gateway's objects, late enough that its Envoy takes no time from what it needs to start. `progress` is told each step, and `ready` when all of them are. Anything that ends by itself ends the daemon with its
-error; SIGTERM ends it in order: pods first, so that they can drain, the API server last.
+the ingress gateway's objects, late enough that its Envoy takes no time from what it needs to start. `progress` is told
+each step, and `ready` when all of them are. Anything that ends by itself ends the daemon with its error; SIGTERM ends
+it in order: pods first, so that they can drain, the API server last.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from lateen.api.objects import JsonObject, is_terminating, name_of, namespace_of
 from lateen.cluster.node.fields import NODE_NAME
 from lateen.cluster.node.pod_api import PODS, get_kind
-from lateen.cluster.node.status import HOST_ADDRESS, format_time
+from lateen.cluster.node.status import HOST_ADDRESS, PUBLIC_ADDRESS, format_time
 from lateen.kube.client import Client
 from lateen.kube.errors import ApiConflictError, ApiNotFoundError
 
@@ -56,6 +56,7 @@ def build_node(capacity: dict[str, float], now: datetime) -> JsonObject:
         "status": {
             "addresses": [
                 {"type": "InternalIP", "address": HOST_ADDRESS},
+                {"type": "ExternalIP", "address": PUBLIC_ADDRESS},
                 {"type": "Hostname", "address": NODE_NAME},
             ],
             "capacity": amounts,

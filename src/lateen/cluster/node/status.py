@@ -19,6 +19,9 @@ from lateen.cluster.node.record import ContainerRecord, Ending, PodRecord, Sandb
 from lateen.cluster.node.sync import find_phase, is_initialized, is_sidecar, will_restart
 
 HOST_ADDRESS = "10.244.0.1"
+"""Where pods reach the node: what the downward API gives them, and the Node's InternalIP."""
+PUBLIC_ADDRESS = "127.0.0.1"
+"""Where the node's ports are for who reads the API: status.hostIP, as Istio's INGRESS_HOST recipe takes it."""
 
 
 def format_time(moment: datetime) -> str:
@@ -40,8 +43,8 @@ def build_status(pod: Pod, record: PodRecord, now: datetime, previous: JsonObjec
     status: JsonObject = {
         "phase": phase,
         "conditions": _build_conditions(pod, record, phase, now, previous),
-        "hostIP": HOST_ADDRESS,
-        "hostIPs": [{"ip": HOST_ADDRESS}],
+        "hostIP": PUBLIC_ADDRESS,
+        "hostIPs": [{"ip": PUBLIC_ADDRESS}],
         "startTime": format_time(record.started_at or now),
         "containerStatuses": main,
         "reason": record.failure[0] if record.failure else None,
