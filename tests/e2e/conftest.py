@@ -44,6 +44,7 @@ class Mesh:
 
     def __init__(self, path: Path) -> None:
         self.state = StateDir(path)
+        self.command = LATEEN
         self.environment = {**os.environ, "KUBECONFIG": str(self.state.kubeconfig), "LATEEN_STATE": str(path)}
         self.environment["KUBECACHEDIR"] = str(path / "kubectl-cache")
         self.kubectl_path = shutil.which("kubectl")
@@ -152,6 +153,15 @@ def namespace(mesh: Mesh, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own, deleted afterwards."""
     words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
     name = f"{words[-40:].strip('-')}-{os.urandom(2).hex()}"
+    mesh.kubectl("create", "namespace", name)
+    yield name
+    mesh.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def shared_namespace(mesh: Mesh, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace that the tests of one file share, for pods that they only look at."""
+    name = f"{Path(request.node.name).stem.replace('_', '-')}-{os.urandom(2).hex()}"
     mesh.kubectl("create", "namespace", name)
     yield name
     mesh.kubectl("delete", "namespace", name, "--wait=false")

@@ -11,11 +11,11 @@ from .conftest import Mesh, pod, service_account
 
 FIND_FILE = """
 import os, sys
-name = sys.argv[1]
+names = sys.argv[1:]
 for folder, folders, files in os.walk("/", onerror=lambda error: None):
     folders[:] = [f for f in folders if os.path.join(folder, f) not in ("/proc", "/sys")]
     for file in files + folders:
-        if file == name:
+        if file in names:
             print(os.path.join(folder, file))
 """
 MARK = """
@@ -28,10 +28,34 @@ else:
     print("marked")
 """
 PROCESSES = "import os; print(*[open(f'/proc/{p}/cmdline').read().replace(chr(0), ' ') for p in os.listdir('/proc') if p.isdigit()], sep='\\n')"
+# Programs of the processes whose memory can be opened.
+MEMORIES = """
+import os
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        with open(f"/proc/{pid}/mem", "rb"), open(f"/proc/{pid}/maps") as maps:
+            if maps.read():
+                print(pid, open(f"/proc/{pid}/cmdline").read().split(chr(0))[0])
+    except OSError:
+        pass
+"""
+# NFT_MSG_DELTABLE for all tables, in a batch: what `nft flush ruleset` sends.
+FLUSH_RULES = """
+import errno, socket, struct
+def message(kind, flags, body):
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body
+batch = struct.pack("=BBH", 0, 0, 10 << 8)
+with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as link:
+    link.bind((0, 0))
+    link.settimeout(5)
+    link.send(message(16, 1, batch) + message(10 << 8 | 2, 5, struct.pack("=BBH", 0, 0, 0)) + message(17, 1, batch))
+    code = -struct.unpack_from("=i", link.recv(4096), 16)[0]
+print(errno.errorcode.get(code, code))
+"""
 SOCKETS = """
 import os, stat
 for folder, folders, files in os.walk("/"):
-    folders[:] = [f for f in folders if os.path.join(folder, f) not in ("/proc", "/sys")]
+    folders[:] = [f for f in folders if os.path.join(folder, f) not in ("/proc", "/sys", "/usr")]
     for file in files:
         path = os.path.join(folder, file)
         try:
@@ -42,13 +66,17 @@ for folder, folders, files in os.walk("/"):
 """
 
 
-@pytest.fixture
-def inside(mesh: Mesh, namespace: str) -> str:
-    """A namespace with two pods with sidecars, `one` and `two`."""
-    mesh.apply(service_account("one"), namespace=namespace)
-    mesh.apply(pod("one", sidecar=True, service_account="one"), pod("two", sidecar=True), namespace=namespace)
-    mesh.wait_ready(namespace, "one", "two")
-    return namespace
+@pytest.fixture(scope="module")
+def inside(mesh: Mesh, shared_namespace: str) -> str:
+    """A namespace with two pods with sidecars, `one` and `two`, of which the second has left traces."""
+    other = pod("two", sidecar=True, volumeMounts=[{"name": "data", "mountPath": "/data"}])
+    other["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    mesh.apply(service_account("one"), namespace=shared_namespace)
+    mesh.apply(pod("one", sidecar=True, service_account="one"), other, namespace=shared_namespace)
+    mesh.wait_ready(shared_namespace, "one", "two")
+    leave = "touch /tmp/canary-of-a-pod /data/canary-of-a-volume; nohup sleep 86399 >/dev/null 2>&1 &"
+    assert mesh.exec(shared_namespace, "two", "sh", "-c", leave, container="app").returncode == 0
+    return shared_namespace
 
 
 def output(mesh: Mesh, namespace: str, script: str, *arguments: str) -> str:
@@ -61,8 +89,11 @@ def output(mesh: Mesh, namespace: str, script: str, *arguments: str) -> str:
 def test_the_hosts_files_are_not_there(mesh: Mesh, inside: str, tmp_path: Path) -> None:
     canary = Path(tmp_path / "canary-of-the-host")
     canary.write_text("secret")
-    for name in (canary.name, "cluster.db", "kubeconfig", mesh.state.path.name, mesh.state.runtime.name):
-        assert output(mesh, inside, FIND_FILE, name) == "", name
+    names = (
+        canary.name, "cluster.db", "kubeconfig", mesh.state.path.name, mesh.state.runtime.name, "istio-token", "shadow",
+        "canary-of-a-pod", "canary-of-a-volume", "bootstrap.json", "ads.sock",
+    )  # fmt: skip
+    assert output(mesh, inside, FIND_FILE, *names) == ""
     home = Path(os.path.expanduser("~"))
     listed = output(
         mesh,
@@ -76,28 +107,35 @@ def test_the_hosts_files_are_not_there(mesh: Mesh, inside: str, tmp_path: Path) 
 
 def test_the_app_sees_its_own_processes_only(mesh: Mesh, inside: str) -> None:
     processes = output(mesh, inside, PROCESSES)
-    assert "envoy" not in processes
-    assert "discovery" not in processes
-    assert "sample" in processes or "echo" in processes
+    for other in ("envoy", "discovery", "86399", "lateen.cluster", str(mesh.state.path)):
+        assert other not in processes
+    assert "sample" in processes
+
+
+def test_no_memory_but_its_own_can_be_read(mesh: Mesh, inside: str) -> None:
+    """Envoy's least of all: it holds the pod's private key."""
+    programs = output(mesh, inside, MEMORIES).split("\n")
+    assert len(programs) == 2, "the app and the script itself"
+    assert all("python3" in program for program in programs)
 
 
 def test_no_unix_socket_leads_out(mesh: Mesh, inside: str) -> None:
     assert output(mesh, inside, SOCKETS) == ""
+    assert output(mesh, inside, "print(open('/proc/net/unix').read().count('@'))") == "0"
+
+
+def test_envoy_has_one_socket_its_pods_own(mesh: Mesh, inside: str) -> None:
+    done = mesh.exec(inside, "one", "python3", "-c", SOCKETS, container="istio-proxy")
+    assert done.stdout.split() == ["/run/lateen/ads.sock"], done.stderr
 
 
 def test_an_app_cannot_mark_its_sockets_to_pass_by_the_sidecar(mesh: Mesh, inside: str) -> None:
     assert output(mesh, inside, MARK) == "EPERM"
 
 
-def test_an_app_cannot_change_the_rules_or_links_of_its_pod(mesh: Mesh, inside: str) -> None:
-    script = "import socket; s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12); s.bind((0, 0)); print(open('/proc/self/status').read())"
-    status = output(mesh, inside, script)
+def test_an_app_has_no_privilege_to_change_rules_or_links(mesh: Mesh, inside: str) -> None:
+    status = output(mesh, inside, "print(open('/proc/self/status').read())")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    assert int(fields["CapEff"], 16) == 0
-    assert int(fields["CapBnd"], 16) == 0
+    assert {int(fields[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {0}
     assert fields["NoNewPrivs"] == "1"
-
-
-def test_a_token_cannot_ask_for_another_identity(mesh: Mesh, inside: str) -> None:
-    paths = output(mesh, inside, FIND_FILE, "istio-token")
-    assert paths == "", "the token for the mesh's certificates belongs to istio-proxy alone"
+    assert output(mesh, inside, FLUSH_RULES) == "EPERM"
