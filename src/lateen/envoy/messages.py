@@ -17,11 +17,11 @@ from importlib.resources import files
 from typing import Any, TypeAlias
 
 from google.protobuf import json_format
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 from lateen.base.errors import NotFoundError
+from lateen.envoy.descriptors import DescriptorFiles
 
 # Fields of generated messages are known to protobuf only, not to the type checker.
 EnvoyMessage: TypeAlias = Any
@@ -36,11 +36,8 @@ def _read_descriptors() -> bytes:
 
 @cache
 def get_pool() -> DescriptorPool:
-    """Return the pool of every file that the binary carries; the first call costs about 20 ms."""
-    pool = DescriptorPool()
-    for file in FileDescriptorSet.FromString(_read_descriptors()).file:
-        pool.AddSerializedFile(file.SerializeToString(deterministic=True))
-    return pool
+    """Return the pool of every file that the binary carries; each is built when it is first asked for."""
+    return DescriptorPool(DescriptorFiles(_read_descriptors()))
 
 
 @cache
