@@ -22,6 +22,7 @@ from lateen.mesh.routing_rows import (
     build_entry_rows,
     build_gateway_row,
     build_virtual_service_row,
+    is_istio_gateway,
 )
 from lateen.mesh.rows import (
     EndpointSliceRow,
@@ -82,6 +83,8 @@ def changes_of(kind: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] 
         return tuple((SERVICES, ref, after.get(ref)) for ref in sorted({*before, *after}))
     document = new if new is not None else old
     if document is None or kind not in _READERS:
+        return ()
+    if kind == "Gateway" and not is_istio_gateway(document):
         return ()
     table, read = _READERS[kind]
     ref = ObjectRef(kind, *key_of(document))

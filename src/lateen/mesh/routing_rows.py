@@ -9,6 +9,7 @@ Source: istio/api `networking/v1alpha3`; Istio's pilot/pkg/serviceregistry/servi
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -79,10 +80,13 @@ def build_destination_rule_row(document: Mapping[str, Any]) -> DestinationRuleRo
     return None if found is None else DestinationRuleRow(found.metadata.creation_timestamp or "", found.spec)
 
 
+def is_istio_gateway(document: Mapping[str, Any]) -> bool:
+    """Whether a Gateway is Istio's, and not the Gateway API's of the same name."""
+    return str(document.get("apiVersion", "networking.istio.io/v1")).startswith("networking.istio.io/")
+
+
 def build_gateway_row(document: Mapping[str, Any]) -> GatewayRow | None:
-    """Return the row of a Gateway; one of the Gateway API has none."""
-    if not str(document.get("apiVersion", "networking.istio.io/v1")).startswith("networking.istio.io/"):
-        return None
+    """Return the row of a Gateway."""
     found = decode(document, Gateway).value
     return None if found is None else GatewayRow(found.metadata.creation_timestamp or "", found.spec)
 
@@ -104,7 +108,7 @@ def build_entry_rows(document: Mapping[str, Any]) -> dict[EntryHost, ServiceRow]
 def _build_entry_row(created: str, spec: ServiceEntrySpec) -> ServiceRow:
     return ServiceRow(
         created=created,
-        addresses=tuple(dict.fromkeys(spec.addresses)),
+        addresses=tuple(address for address in dict.fromkeys(spec.addresses) if is_subnet(address)),
         headless=False,
         external_name="",
         selector=sort_labels(spec.workload_selector.labels) if spec.workload_selector is not None else (),
@@ -116,6 +120,15 @@ def _build_entry_row(created: str, spec: ServiceEntrySpec) -> ServiceRow:
         endpoints=tuple(_build_endpoint(endpoint) for endpoint in spec.endpoints),
         subject_alt_names=spec.subject_alt_names,
     )
+
+
+def is_subnet(text: str) -> bool:
+    """Whether a text is an address or a CIDR."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _build_port(port: ServiceEntryPort) -> ServicePort:

@@ -169,4 +169,4 @@ def _select(db: Database, refs: Iterable[ObjectRef], gateway: str, viewer: str) 
 
 def list_destinations(route: HTTPRoute) -> tuple[HTTPRouteDestination, ...]:
     """Return the destinations of a route that take traffic: a lone one whatever its weight."""
-    return route.route if len(route.route) == 1 else tuple(one for one in route.route if one.weight)
+    return route.route if len(route.route) == 1 else tuple(one for one in route.route if one.weight > 0)

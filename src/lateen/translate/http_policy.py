@@ -14,7 +14,7 @@ Source: Istio's pilot/pkg/networking/core/route and its package retry; Envoy's f
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from lateen.api.http_route import CorsPolicy, HTTPFaultInjection, HTTPRetry
 from lateen.api.networking import Percent
@@ -26,6 +26,8 @@ HTTPFault = message_class("envoy.extensions.filters.http.fault.v3.HTTPFault")
 Cors = message_class("envoy.extensions.filters.http.cors.v3.CorsPolicy")
 PreviousHosts = message_class("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")
 PreviousPriorities = message_class("envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig")
+
+N = TypeVar("N", int, float)
 
 FAULT_FILTER, CORS_FILTER = "envoy.filters.http.fault", "envoy.filters.http.cors"
 
@@ -98,7 +100,7 @@ def build_fault(fault: HTTPFaultInjection) -> EnvoyMessage:
     fields: dict[str, Any] = {}
     delay, abort = fault.delay, fault.abort
     if delay is not None and delay.fixed_delay is not None:
-        share = build_share(delay.percentage) if delay.percentage is not None else {"numerator": delay.percent}
+        share = build_share(delay.percentage) if delay.percentage is not None else {"numerator": _limit(delay.percent)}
         fields["delay"] = {"fixed_delay": build_duration(delay.fixed_delay), "percentage": share}
     if abort is not None:
         share = build_share(abort.percentage or Percent())
@@ -129,4 +131,8 @@ def build_cors(cors: CorsPolicy) -> EnvoyMessage:
 
 def build_share(share: Percent) -> dict[str, Any]:
     """Return a share of requests as Envoy's fraction."""
-    return {"numerator": round(share.value * _PARTS_PER_PERCENT), "denominator": "MILLION"}
+    return {"numerator": round(_limit(share.value) * _PARTS_PER_PERCENT), "denominator": "MILLION"}
+
+
+def _limit(percent: N) -> N:
+    return type(percent)(min(max(percent, 0), 100))

@@ -6,7 +6,7 @@
 | --- | --- |
 | destination without such a host, port or subset | a cluster that does not exist: 503 (NC) |
 | several destinations whose weights are all 0 | 503, as Envoy would refuse the route |
-| neither destinations nor an answer | 500 |
+| neither destinations nor an answer, or a value that Envoy refuses | 500 |
 
 Invariants: a lone destination takes everything whatever its weight; the port of a destination that gives none is the
 service's only port for gateways, and the one that the request went to for sidecars. After a route that takes every
@@ -41,6 +41,7 @@ from lateen.translate.http_policy import (
     build_share,
 )
 from lateen.translate.socket_address import NEVER, build_duration
+from lateen.translate.soundness import is_sound_match, is_sound_route
 
 if TYPE_CHECKING:
     from lateen.incremental.database import Database
@@ -49,7 +50,7 @@ Route = message_class("envoy.config.route.v3.Route")
 VirtualHost = message_class("envoy.config.route.v3.VirtualHost")
 
 _ALL = {"numerator": 100}
-_NO_DESTINATION_STATUS = 500
+_BROKEN_STATUS = 500
 _NO_WEIGHT_STATUS = 503
 
 
@@ -83,7 +84,7 @@ def _list_matches(service: VirtualService, context: RouteContext) -> list[tuple[
     for route in service.http:
         if not route.match:
             return [*found, (route, None)]
-        found += [(route, match) for match in route.match if applies(match, context)]
+        found += [(route, match) for match in route.match if applies(match, context) and is_sound_match(match)]
     return found
 
 
@@ -91,17 +92,20 @@ def _build_route(
     db: Database, service: VirtualService, route: HTTPRoute, match: HTTPMatchRequest | None, context: RouteContext
 ) -> EnvoyMessage:
     name = f"{route.name}.{match.name}" if match is not None and match.name else route.name
-    fields = build_header_changes(route.headers)
-    if route.redirect is not None:
+    sound = is_sound_route(route)
+    fields = build_header_changes(route.headers) if sound else {}
+    if not sound:
+        fields["direct_response"] = {"status": _BROKEN_STATUS}
+    elif route.redirect is not None:
         fields |= build_redirect(route.redirect, context.port, tls=context.tls)
     elif route.direct_response is not None:
         fields |= build_direct_response(route.direct_response)
     else:
         _merge_fields(fields, _build_destination(db, route, context))
     filters = {}
-    if route.fault is not None:
+    if sound and route.fault is not None:
         filters[FAULT_FILTER] = pack_any(build_fault(route.fault))
-    if route.cors_policy is not None:
+    if sound and route.cors_policy is not None:
         filters[CORS_FILTER] = pack_any(build_cors(route.cors_policy))
     built = Route(name=name, match=build_match(match), **fields)
     for filter_name, config in filters.items():
@@ -127,7 +131,7 @@ def _build_destination(db: Database, route: HTTPRoute, context: RouteContext) ->
     """Return the fields of a route that sends requests on."""
     destinations = list_destinations(route)
     if not destinations:
-        return {"direct_response": {"status": _NO_WEIGHT_STATUS if route.route else _NO_DESTINATION_STATUS}}
+        return {"direct_response": {"status": _NO_WEIGHT_STATUS if route.route else _BROKEN_STATUS}}
     hashes = [hashed for one in destinations if (hashed := find_hash_policy(db, one.destination, context.viewer))]
     retries = route.retries if route.retries is not None else mesh_settings(db).retries
     timeout = NEVER if route.timeout is None else build_duration(route.timeout)

@@ -139,10 +139,11 @@ def build_tls_inspector(**fields: Any) -> EnvoyMessage:
 
 
 def build_stream_filters(clusters: Clusters) -> list[EnvoyMessage]:
-    """Return the filters that carry bytes to clusters by their shares."""
-    if len(clusters) == 1:
-        return build_tcp_filters(clusters[0][0])
-    return build_weighted_tcp_filters(clusters[0][0] if clusters else BLACK_HOLE_CLUSTER, clusters)
+    """Return the filters that carry bytes to clusters by their shares; nobody's share is refused."""
+    if not clusters:
+        return build_tcp_filters(BLACK_HOLE_CLUSTER)
+    first = clusters[0][0]
+    return build_tcp_filters(first) if len(clusters) == 1 else build_weighted_tcp_filters(first, clusters)
 
 
 def build_prefixes(subnets: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lateen.api.virtual_service import L4MatchAttributes, RouteDestination, TLSMatchAttributes
 from lateen.base.names import ObjectRef, format_cluster_name
 from lateen.mesh.protocol import Protocol
+from lateen.mesh.routing_rows import is_subnet
 from lateen.mesh.rows import Port, ServiceRef
 from lateen.mesh.service import find_port, find_service
 from lateen.mesh.virtual_service import find_virtual_service, mesh_candidates
@@ -71,7 +72,7 @@ def list_tls_routes(db: Database, ref: ObjectRef, context: RouteContext) -> list
     """Return the TLS routes of a VirtualService that apply."""
     service = find_virtual_service(db, ref)
     return [
-        StreamRoute(tuple(match.sni_hosts), tuple(match.destination_subnets), build_clusters(db, route.route, context))
+        StreamRoute(tuple(match.sni_hosts), _list_subnets([match]), build_clusters(db, route.route, context))
         for route in (service.tls if service is not None else ())
         if route.route
         for match in route.match
@@ -89,11 +90,17 @@ def list_tcp_routes(db: Database, refs: Iterable[ObjectRef], context: RouteConte
             if not route.route or (route.match and not matches):
                 continue
             open_match = not route.match or any(not match.destination_subnets for match in matches)
-            subnets = () if open_match else tuple(net for match in matches for net in match.destination_subnets)
+            subnets = () if open_match else _list_subnets(matches)
+            if not open_match and not subnets:
+                continue
             found.append(StreamRoute((), subnets, build_clusters(db, route.route, context)))
             if open_match:
                 return found
     return found
+
+
+def _list_subnets(matches: Iterable[L4MatchAttributes | TLSMatchAttributes]) -> tuple[str, ...]:
+    return tuple(net for match in matches for net in match.destination_subnets if is_subnet(net))
 
 
 def applies_to_stream(match: L4MatchAttributes | TLSMatchAttributes, context: RouteContext) -> bool:
@@ -112,5 +119,5 @@ def build_clusters(db: Database, destinations: tuple[RouteDestination, ...], con
     if len(destinations) == 1:
         return ((find_destination_cluster(db, destinations[0].destination, context), 0),)
     return tuple(
-        (find_destination_cluster(db, one.destination, context), one.weight) for one in destinations if one.weight
+        (find_destination_cluster(db, one.destination, context), one.weight) for one in destinations if one.weight > 0
     )

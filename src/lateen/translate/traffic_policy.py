@@ -64,12 +64,12 @@ def _apply_connection_pool(
     http = pool.http if pool is not None and pool.http is not None else _DEFAULT_HTTP
     cluster.connect_timeout.CopyFrom(build_duration(tcp.connect_timeout or connect_timeout))
     threshold = cluster.circuit_breakers.thresholds.add(
-        max_connections={"value": tcp.max_connections or UNLIMITED},
-        max_pending_requests={"value": http.http1_max_pending_requests or UNLIMITED},
-        max_requests={"value": http.http2_max_requests or UNLIMITED},
+        max_connections={"value": _limit(tcp.max_connections)},
+        max_pending_requests={"value": _limit(http.http1_max_pending_requests)},
+        max_requests={"value": _limit(http.http2_max_requests)},
     )
     if budget is None:
-        threshold.max_retries.value = http.max_retries or UNLIMITED
+        threshold.max_retries.value = _limit(http.max_retries)
     else:
         if budget.percent is not None:
             threshold.retry_budget.budget_percent.value = budget.percent
@@ -83,6 +83,10 @@ def _apply_connection_pool(
             keepalive.keepalive_time.value = int(tcp.tcp_keepalive.time.total_seconds())
         if tcp.tcp_keepalive.interval is not None:
             keepalive.keepalive_interval.value = int(tcp.tcp_keepalive.interval.total_seconds())
+
+
+def _limit(value: int) -> int:
+    return value if value > 0 else UNLIMITED
 
 
 def build_http_limits(pool: ConnectionPoolSettings | None) -> dict[str, Any]:
@@ -162,7 +166,7 @@ def _apply_outlier_detection(cluster: EnvoyMessage, outlier: OutlierDetection) -
     if outlier.consecutive_5xx_errors is not None:
         _set_consecutive(found.consecutive_5xx, found.enforcing_consecutive_5xx, outlier.consecutive_5xx_errors)
     gateway = outlier.consecutive_gateway_errors
-    if gateway is None and outlier.consecutive_errors:
+    if gateway is None and outlier.consecutive_errors > 0:
         gateway = outlier.consecutive_errors
     if gateway is not None:
         _set_consecutive(found.consecutive_gateway_failure, found.enforcing_consecutive_gateway_failure, gateway)
@@ -170,7 +174,7 @@ def _apply_outlier_detection(cluster: EnvoyMessage, outlier: OutlierDetection) -
         found.interval.FromTimedelta(outlier.interval)
     if outlier.base_ejection_time is not None:
         found.base_ejection_time.FromTimedelta(outlier.base_ejection_time)
-    if outlier.max_ejection_percent:
+    if outlier.max_ejection_percent > 0:
         found.max_ejection_percent.value = outlier.max_ejection_percent
     if outlier.split_external_local_origin_errors:
         found.split_external_local_origin_errors = True
