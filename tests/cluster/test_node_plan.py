@@ -99,6 +99,18 @@ def test_a_pod_that_is_deleted_loses_its_sandbox_and_then_its_object() -> None:
     assert plan(view(APP), replace(state, sandbox=SandboxStage.PREPARING), NOW).actions == ()
 
 
+def test_a_pod_that_does_not_end_loses_its_sandbox_all_the_same() -> None:
+    stuck = replace(record(app=replace(RUNNING, stopping=True)), stop_by=NOW)
+    found = plan(view(APP), stuck, NOW)
+    assert found.actions == () and found.wake_at is not None
+    assert plan(view(APP), stuck, found.wake_at).actions == (TearDown(),)
+
+
+def test_a_container_that_still_starts_is_ended_too() -> None:
+    state = replace(record(app=ContainerRecord().begin()), stop_by=NOW)
+    assert plan(view(APP), state, NOW).actions == (Stop("app", NOW),)
+
+
 def test_a_sidecar_ends_when_the_job_is_done() -> None:
     job = view(APP, initContainers=[SIDE], restartPolicy="Never")
     found = plan(job, record(app=ended(0), side=RUNNING), NOW).actions

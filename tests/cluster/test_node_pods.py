@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,7 +57,7 @@ async def test_an_unknown_image_says_what_to_add(node: RunningNode) -> None:
     )
     waiting = status_of(found)["state"]["waiting"]
     assert waiting["reason"] == "ErrImagePull"
-    assert "ngnix:1" in waiting["message"] and "add `command`" in waiting["message"]
+    assert "ngnix:1" in waiting["message"] and "`command`" in waiting["message"]
     assert found["status"]["phase"] == "Pending"
 
 
@@ -328,3 +329,39 @@ async def test_a_read_only_root_takes_no_files_but_in_volumes(node: RunningNode)
     )
     await node.until_phase("ro", "Succeeded")
     assert (await node.log("ro")).split() == ["refused", "taken", "/tmp"]
+
+
+async def test_a_pod_whose_proxy_waits_for_an_agent_can_be_deleted(node: RunningNode) -> None:
+    await node.admin.create(CONFIG_MAPS, config_map("istio-ca-root-cert", **{"root-cert.pem": "PEM"}))
+    proxy = {"name": "istio-proxy", "image": "istio/proxyv2:1", "restartPolicy": "Always"}
+    await node.create("meshed", HTTP, initContainers=[{"name": "istio-init", "image": "istio/proxyv2:1"}, proxy])
+    found = await node.until(
+        "meshed", lambda p: status_of(p, "istio-proxy")["state"].get("waiting", {}).get("message"), "why"
+    )
+    assert status_of(found, "istio-init")["state"]["terminated"]["reason"] == "Completed"
+    waiting = status_of(found, "istio-proxy")["state"]["waiting"]
+    assert waiting["message"] == "this cluster runs no agent, which istio-proxy needs"
+    await node.admin.delete(PODS, "default", "meshed")
+    await node.until_gone("meshed")
+
+
+async def test_a_program_gets_a_terminal_of_its_own(node: RunningNode) -> None:
+    await node.create("term", shell("sleep infinity"))
+    await node.until_ready("term")
+    execution = await node.node.execute(
+        "default", "term", "app", ["sh", "-c", "tty; stty size; read x; echo got $x"], None
+    )
+    assert execution.terminal is not None
+    with os.fdopen(execution.terminal, "r+b", buffering=0) as terminal:
+        terminal.write(b"hello\n")
+        assert await execution.wait() == 0
+        shown = terminal.read(4096).decode()
+    assert shown.splitlines()[0] in ("hello", "/dev/pts/0") and "/dev/pts/0" in shown and "got hello" in shown
+
+
+async def test_a_child_that_floods_the_log_does_not_keep_a_container_alive(node: RunningNode) -> None:
+    await node.create("flood", shell("yes & sleep 0.2; exit 4"), restartPolicy="Never")
+    found = await node.until_phase("flood", "Failed")
+    assert status_of(found)["state"]["terminated"]["exitCode"] == 4
+    files = list((node.state.pods / found["metadata"]["uid"] / "app").iterdir())
+    assert sum(file.stat().st_size for file in files) < 32 << 20

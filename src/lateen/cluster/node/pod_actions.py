@@ -53,6 +53,7 @@ class PodActions:
         self._tasks = tasks
         self._allocatable = allocatable
         self._attached: dict[str, list[asyncio.Task[None]]] = {}
+        self._starting: dict[str, asyncio.Task[None]] = {}
         self._containers: PodContainers | None = None
         self._volumes: Volumes | None = None
         self._proxy: mesh.PodProxy | None = None
@@ -129,8 +130,12 @@ class PodActions:
         if self._proxy is not None:
             await self._proxy.remove()
 
-    async def start(self, name: str) -> None:
-        """Start a container, whose record says so already."""
+    def start(self, name: str) -> None:
+        """Begin to start a container; how that goes is recorded when it is known."""
+        self._state.record = self._state.record.put(name, self._state.record.container(name).begin())
+        self._starting[name] = self._tasks.start(self._start(name), name=f"start/{name}")
+
+    async def _start(self, name: str) -> None:
         state = self._state
         container = sync.find_container(state.pod, name)
         assert container is not None and self._containers is not None and self.sandbox is not None
@@ -215,6 +220,11 @@ class PodActions:
     def stop(self, name: str, deadline: datetime, message: str) -> None:
         """Begin to end a running container; its end is recorded when it comes."""
         state = self._state
+        if state.record.container(name).stage is Stage.STARTING:
+            # It may wait for something that never comes, such as an agent; the sandbox ends what it began.
+            self._starting[name].cancel()
+            state.wait(name, "ContainerCreating", "", timedelta(0))
+            return
         container, key = sync.find_container(state.pod, name), state.current_key(name)
         assert container is not None and self._containers is not None and key is not None
         state.event("Killing", message, container=name)

@@ -143,8 +143,7 @@ class PodRunner:
                 state.record = replace(state.record, sandbox=SandboxStage.PREPARING, retry_at=None, started_at=began)
                 self._tasks.start(self._actions.prepare(), name="prepare")
             case sync.Start(name):
-                state.record = state.record.put(name, state.record.container(name).begin())
-                self._tasks.start(self._actions.start(name), name=f"start/{name}")
+                self._actions.start(name)
             case sync.Stop(name, deadline):
                 self._actions.stop(name, deadline, f"Stopping container {name}")
             case sync.TearDown():

@@ -24,6 +24,9 @@ from lateen.api.pod import Pod
 from lateen.cluster.images import is_proxy
 from lateen.cluster.node.record import ContainerRecord, PodRecord, SandboxStage, Stage
 
+FORCED_AFTER = timedelta(seconds=10)
+"""How long after its grace period a pod's sandbox is removed even if something in it does not end."""
+
 
 @dataclass(frozen=True)
 class Prepare:
@@ -133,11 +136,11 @@ def _restarts(pod: Pod, state: ContainerRecord) -> bool:
 def plan(pod: Pod, record: PodRecord, now: datetime) -> Plan:
     """Return what to do for the pod now."""
     if record.stop_by is not None:
-        return _plan_end(pod, record, record.stop_by, delete=True)
+        return _plan_end(pod, record, now, record.stop_by, delete=True)
     deadline = _active_deadline(pod, record)
     if find_phase(pod, record) in ("Succeeded", "Failed"):
         grace = timedelta(seconds=pod.spec.termination_grace_period_seconds)
-        return _plan_end(pod, record, now + grace, delete=False)
+        return _plan_end(pod, record, now, now + grace, delete=False)
     if record.sandbox is SandboxStage.ABSENT:
         if record.retry_at is not None and now < record.retry_at:
             return Plan(wake_at=record.retry_at)
@@ -192,23 +195,21 @@ def _have_run(pod: Pod, record: PodRecord) -> bool:
     return any(state.attempted and not state.of_earlier_sandbox for state in states)
 
 
-def _plan_end(pod: Pod, record: PodRecord, deadline: datetime, *, delete: bool) -> Plan:
+def _plan_end(pod: Pod, record: PodRecord, now: datetime, deadline: datetime, *, delete: bool) -> Plan:
     if record.sandbox is SandboxStage.PREPARING:
         return Plan()
-    if record.sandbox is SandboxStage.READY:
-        for group in _end_groups(pod):
-            states = [(name, record.container(name)) for name in group]
-            alive = [(name, state) for name, state in states if state.stage in (Stage.STARTING, Stage.RUNNING)]
-            if alive:
-                return Plan(
-                    tuple(
-                        Stop(name, deadline)
-                        for name, state in alive
-                        if state.stage is Stage.RUNNING and not state.stopping
-                    )
-                )
+    if record.sandbox is not SandboxStage.READY:
+        return Plan((Forget(),) if delete else ())
+    # Whatever goes wrong on the way, a pod does not stay much longer than it was given.
+    if delete and now >= deadline + FORCED_AFTER:
         return Plan((TearDown(),))
-    return Plan((Forget(),) if delete else ())
+    for group in _end_groups(pod):
+        states = [(name, record.container(name)) for name in group]
+        alive = [(name, state) for name, state in states if state.stage in (Stage.STARTING, Stage.RUNNING)]
+        if alive:
+            stops = tuple(Stop(name, deadline) for name, state in alive if not state.stopping)
+            return Plan(stops, deadline + FORCED_AFTER if delete else None)
+    return Plan((TearDown(),))
 
 
 def _end_groups(pod: Pod) -> list[list[str]]:

@@ -18,6 +18,7 @@ from lateen.cluster.sandbox.poll import Poller, ignore_terminal_signals, iterate
 from lateen.cluster.sandbox.root import Root, StepFailed
 
 _READ_BYTES = 1 << 16
+_LAST_READS = 16  # the largest pipe holds 1 MiB
 _MESSAGE_BYTES = 4096  # as kubelet
 START_FAILED = 128
 
@@ -80,9 +81,11 @@ class ContainerInit:
         return False
 
     def _drain(self) -> None:
+        """Read what the app left in its pipes; what its children go on writing is not waited for."""
         for stream in list(self._outputs):
-            while self._read_output(stream):
-                pass
+            for _ in range(_LAST_READS):
+                if not self._read_output(stream):
+                    break
 
     def _reap(self) -> None:
         for pid, code in iterate_ended_children():

@@ -20,6 +20,7 @@ from lateen.cluster.sandbox import kernel
 from lateen.cluster.sandbox.root import StepFailed
 
 _OPEN_FILES = 65536
+_PROCESSES = 4096  # counted per pod, by its user namespace
 Spec = dict[str, Any]
 
 
@@ -83,6 +84,9 @@ def _limit() -> None:
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    processes = _PROCESSES if hard == resource.RLIM_INFINITY else min(hard, _PROCESSES)
+    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
 
 def _drop_privileges(spec: Spec) -> None:
