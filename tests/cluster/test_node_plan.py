@@ -111,6 +111,12 @@ def test_a_container_that_still_starts_is_ended_too() -> None:
     assert plan(view(APP), state, NOW).actions == (Stop("app", NOW),)
 
 
+def test_nothing_ends_while_services_still_send_to_the_pod() -> None:
+    leaving = replace(record(app=RUNNING), stop_by=NOW, withdrawing=True)
+    assert plan(view(APP), leaving, NOW).actions == ()
+    assert plan(view(APP), replace(leaving, withdrawing=False), NOW).actions == (Stop("app", NOW),)
+
+
 def test_a_sidecar_ends_when_the_job_is_done() -> None:
     job = view(APP, initContainers=[SIDE], restartPolicy="Never")
     found = plan(job, record(app=ended(0), side=RUNNING), NOW).actions

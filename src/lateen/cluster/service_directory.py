@@ -119,3 +119,12 @@ class ServiceDirectory:
     def find_by_endpoint(self, address: str) -> Sequence[ObjectKey]:
         """Return the Services that have this endpoint, in order."""
         return sorted(self._by_endpoint.get(address, ()))
+
+    def is_ready(self, address: str) -> bool:
+        """Whether a Service sends to this endpoint."""
+        return any(
+            address in endpoint.addresses and endpoint.conditions.ready is not False
+            for owner in self.find_by_endpoint(address)
+            for found in self.find_slices(*owner)
+            for endpoint in found.endpoints
+        )

@@ -120,7 +120,10 @@ class ContainerRecord:
 
 @dataclass(frozen=True)
 class PodRecord:
-    """One pod; `stop_by` is set once it must end, `reason` and `message` say why it could not be prepared."""
+    """One pod; `stop_by` is set once it must end, `reason` and `message` say why it could not be prepared.
+
+    `withdrawing`: it must end, but Services or their proxies may still send to it.
+    """
 
     sandbox: SandboxStage = SandboxStage.ABSENT
     address: str = ""
@@ -129,6 +132,7 @@ class PodRecord:
     retry_at: datetime | None = None
     message: str = ""
     stop_by: datetime | None = None
+    withdrawing: bool = False
     failure: tuple[str, str] | None = None
 
     def container(self, name: str) -> ContainerRecord:

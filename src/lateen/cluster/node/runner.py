@@ -23,6 +23,7 @@ from lateen.cluster.node.pod_state import PodState, decode_pod
 from lateen.cluster.node.record import PodRecord, SandboxStage, Stage
 from lateen.cluster.node.sandbox import NodeNamespace, Sandbox
 from lateen.cluster.node.status import build_status, take_conditions
+from lateen.cluster.node.withdrawal import find_limit, wait_withdrawn
 from lateen.runtime.logging import get_logger
 from lateen.runtime.tasks import TaskSet
 
@@ -74,8 +75,26 @@ class PodRunner:
         grace = metadata.deletion_grace_period_seconds
         seconds = state.pod.spec.termination_grace_period_seconds if grace is None else grace
         stop_by = state.now() + timedelta(seconds=seconds)
+        if state.record.stop_by is None:
+            self._withdraw(timedelta(seconds=seconds))
+        elif not seconds:
+            state.set(replace(state.record, withdrawing=False))
         if state.record.stop_by is None or stop_by < state.record.stop_by:
             state.set(replace(state.record, stop_by=stop_by))
+
+    def _withdraw(self, grace: timedelta) -> None:
+        """Let nothing of the pod end while requests may still come."""
+        state, services = self.state, self._context.services
+        running = any(one.stage is Stage.RUNNING for one in state.record.containers.values())
+        if not grace or not running or not services.find_by_endpoint(state.record.address):
+            return
+        state.set(replace(state.record, withdrawing=True))
+
+        async def wait() -> None:
+            await wait_withdrawn(services, state.record.address, self._context.clock, find_limit(grace))
+            state.set(replace(state.record, withdrawing=False))
+
+        self._tasks.start(wait(), name="withdraw")
 
     def vanish(self) -> None:
         """The object is gone: end at once."""

@@ -9,6 +9,7 @@ and asks again.
 | end; one with restartPolicy Always (a sidecar) until | them, then sidecars one by one in reverse order; the  |
 | it has started; then all containers together        | sandbox; and the object, if it is being deleted       |
 
+Nothing ends while Services still send to the pod (withdrawal.py).
 Source: Kubernetes pod lifecycle, init containers, sidecar containers (KEP-753). We differ: a proxy that is an ordinary
 container ends after the others.
 """
@@ -135,6 +136,8 @@ def _restarts(pod: Pod, state: ContainerRecord) -> bool:
 
 def plan(pod: Pod, record: PodRecord, now: datetime) -> Plan:
     """Return what to do for the pod now."""
+    if record.withdrawing:
+        return Plan()
     if record.stop_by is not None:
         return _plan_end(pod, record, now, record.stop_by, delete=True)
     deadline = _active_deadline(pod, record)
