@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import socket
 
+import grpc
+import grpc.aio
 import pytest
 
 from lateen.envoy.bootstrap import ADMIN_PORT
@@ -150,6 +152,27 @@ async def test_a_tcp_probe_succeeds_while_the_port_is_open(agent, node):
     assert (await pod.get("/app-health/web/startupz"))[0] == 500
 
 
+async def test_a_grpc_probe_asks_the_apps_health_service(agent, node):
+    async def check(request, context):
+        if request[2:] == b"unknown":
+            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return b"\x08\x02" if request[2:] == b"ill" else b"\x08\x01"
+
+    server = grpc.aio.server()
+    method = grpc.unary_unary_rpc_method_handler(check)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": method}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    services = {"": 200, "ill": 500, "unknown": 500}
+    probes = {f"/app-health/web/{name}": {"grpc": {"port": port, "service": name}} for name in services}
+    try:
+        pod = await node.add_pod("web", probes=probes)
+        found = {name: (await pod.get(f"/app-health/web/{name}"))[0] for name in services}
+    finally:
+        await server.stop(None)
+    assert found == services
+
+
 @pytest.mark.parametrize(
     "probe",
     [
@@ -179,15 +202,22 @@ async def test_metrics_of_envoy_agent_and_app_come_in_one(agent, node, discovery
     assert "PRIVATE" not in text
 
 
-async def test_the_proxy_is_ended_from_inside_the_pod_only(agent, node):
+@pytest.mark.parametrize(
+    ("path", "order"),
+    [
+        ("/quitquitquit", "POST /quitquitquit HTTP/1.1"),
+        ("/drain", "POST /drain_listeners?inboundonly=&graceful=&skip_exit= HTTP/1.1"),
+    ],
+)
+async def test_the_proxy_is_ended_from_inside_the_pod_only(agent, node, path, order):
     pod = await node.add_pod("web")
     async with serve_admin(node, "web", {}) as asked:
-        assert (await pod.get("/quitquitquit"))[0] == 405
-        assert (await pod.get("/quitquitquit", method="POST"))[0] == 200
-        assert asked == ["POST /quitquitquit HTTP/1.1"]
+        assert (await pod.get(path))[0] == 405
+        assert (await pod.get(path, method="POST"))[0] == 200
+        assert asked == [order]
         outside = socket.create_connection(("127.0.0.1", pod.status_port), source_address=("127.0.0.5", 0))
         reader, writer = await asyncio.open_connection(sock=outside)
-        writer.write(b"POST /quitquitquit HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         assert (await reader.read()).startswith(b"HTTP/1.1 403")
         writer.close()
         await writer.wait_closed()

@@ -1,6 +1,6 @@
 """Probes of the app, made for the node from inside the pod.
 
-Flow: a Kubernetes probe (httpGet, tcpSocket) whose ports are numbers -> a connection opened in the pod ->
+Flow: a Kubernetes probe (httpGet, tcpSocket, grpc) whose ports are numbers -> a connection opened in the pod ->
 `Outcome`. Why: under STRICT the kubelet's plain request would be refused, so the injector points it at the
 agent (`/app-health/...`), which speaks to the app past Envoy: from 127.0.0.6, which the pod's rules let
 through. Invariants: a probe ends at its deadline (`timeoutSeconds`, 1 s by default); of the app's answer
@@ -18,6 +18,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from lateen.base.errors import DataError, LateenError
+from lateen.runtime.grpc_health import check_health
 
 ConnectApp = Callable[[int, float], Awaitable[socket.socket]]
 """(port, timeout in seconds) -> a socket connected to the app from inside its pod."""
@@ -44,6 +45,8 @@ async def probe_app(probe: dict[str, Any], connect: ConnectApp) -> Outcome:
             if (tcp := probe.get("tcpSocket")) is not None:
                 (await connect(_take_port(tcp), timeout)).close()
                 return Outcome(HTTPStatus.OK)
+            if (grpc := probe.get("grpc")) is not None:
+                return await _ask_health(grpc, connect, timeout)
             raise DataError(f"the agent makes no probe of the kind {', '.join(probe) or 'empty'}")
     except TimeoutError:
         return _failed(f"no answer within {timeout:g} s")
@@ -62,6 +65,17 @@ def _take_port(action: dict[str, Any]) -> int:
     if not isinstance(port, int) or not 0 < port < 65536:
         raise DataError(f"the probe's port {port!r} is no port number")
     return port
+
+
+async def _ask_health(action: dict[str, Any], connect: ConnectApp, timeout: float) -> Outcome:
+    port = _take_port(action)
+    reader, writer = await asyncio.open_connection(sock=await connect(port, timeout))
+    try:
+        if await check_health(reader, writer, str(action.get("service") or ""), f"localhost:{port}"):
+            return Outcome(HTTPStatus.OK)
+        return _failed("service unhealthy (responded without SERVING)")
+    finally:
+        writer.transport.abort()
 
 
 async def _get_status(get: dict[str, Any], connect: ConnectApp, timeout: float) -> int:

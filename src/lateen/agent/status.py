@@ -1,10 +1,12 @@
 """Port 15020 of a pod: readiness, probes of the app, metrics, the end of the proxy.
 
-    GET  /healthz/ready         200 when the proxy is ready, else 503 with the reason   node, Envoy's
-    15021, users GET  /app-health/...        the app's probe, made past Envoy
-    node, in place of the pod's own probe GET  /stats/prometheus      Envoy's, the agent's and the app's
-    metrics in one        Prometheus POST /quitquitquit          ends Envoy; from 127.0.0.1 only
-                  a Job's container when it is done
+| request | answer | who asks |
+| --- | --- | --- |
+| GET /healthz/ready | 200 when the proxy is ready, else 503 with the reason | node, Envoy's 15021, users |
+| GET /app-health/..., /app-lifecycle/... | the app's probe or hook, made past Envoy | node, in its place |
+| GET /stats/prometheus | Envoy's, the agent's and the app's metrics in one | Prometheus |
+| POST /drain | Envoy takes leave of its clients; from 127.0.0.1 only | the proxy's preStop hook |
+| POST /quitquitquit | ends Envoy; from 127.0.0.1 only | a Job's container when it is done |
 
 Flow: a listening socket made inside the pod -> HTTP answers, each within a deadline.
 Invariants: nothing on this port tells a secret or changes anything for a caller outside the pod.
@@ -61,8 +63,10 @@ class StatusServer:
             case (("GET" | "HEAD"), ("/stats/prometheus" | "/metrics")):
                 return await self._merge_metrics()
             case "POST", "/quitquitquit":
-                return _respond(await self._quit(request.peer))
-            case _, "/quitquitquit":
+                return _respond(await self._order(request.peer, self._admin.quit))
+            case "POST", "/drain":
+                return _respond(await self._order(request.peer, self._drain))
+            case _, ("/quitquitquit" | "/drain"):
                 return _respond(Outcome(HTTPStatus.METHOD_NOT_ALLOWED, "POST only"))
             case (("GET" | "HEAD"), path) if (probe := self._pod.probes.get(path)) is not None:
                 return _respond(await probe_app(probe, self._connect_app))
@@ -75,11 +79,16 @@ class StatusServer:
             return Outcome(HTTPStatus.OK)
         return Outcome(HTTPStatus.SERVICE_UNAVAILABLE, f"Envoy proxy is NOT ready: {obstacle}")
 
-    async def _quit(self, peer: str) -> Outcome:
+    async def _drain(self) -> None:
+        """Have Envoy close idle connections and say goodbye on the others; a sidecar goes on serving its app."""
+        inbound = {"inboundonly": ""} if self._pod.proxy_type == "sidecar" else {}
+        await self._admin.request("POST", "/drain_listeners", {**inbound, "graceful": "", "skip_exit": ""})
+
+    async def _order(self, peer: str, act: Callable[[], Awaitable[None]]) -> Outcome:
         if peer not in _LOOPBACK:
             return Outcome(HTTPStatus.FORBIDDEN, "only from inside the pod, by way of 127.0.0.1")
         try:
-            await self._admin.quit()
+            await act()
         except LateenError as error:
             return Outcome(HTTPStatus.SERVICE_UNAVAILABLE, error.message)
         return Outcome(HTTPStatus.OK, "ok")

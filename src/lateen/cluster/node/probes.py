@@ -29,9 +29,9 @@ from lateen.api.container import (
 )
 from lateen.base.errors import LateenError
 from lateen.cluster.network.interception import PASSTHROUGH_SOURCE
-from lateen.cluster.node.grpc_health import check_health
 from lateen.cluster.node.sandbox import Sandbox
 from lateen.runtime.clock import Clock
+from lateen.runtime.grpc_health import check_health
 
 _FIRST_PACE = timedelta(milliseconds=50)
 _OUTPUT_BYTES = 10 << 10
