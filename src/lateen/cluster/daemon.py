@@ -12,7 +12,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from typing import Protocol
@@ -54,10 +54,7 @@ class Progress(Protocol):
 def run_daemon(under_way: Launch, zygote: ZygoteHandle, progress: Progress) -> None:
     """Run until SIGTERM or SIGINT; raises the LateenError that ended it otherwise."""
     configure_logging()
-    try:
-        asyncio.run(Daemon(under_way, zygote, progress).run())
-    finally:
-        zygote.close()
+    asyncio.run(Daemon(under_way, zygote, progress).run())
 
 
 class Daemon:
@@ -69,7 +66,19 @@ class Daemon:
         self._relays = find_relays(under_way.ports)
 
     async def run(self) -> None:
-        """Start everything, report, and wait for the end."""
+        """Run until SIGTERM or SIGINT, which end the start too, or until a part of it fails."""
+        running = asyncio.ensure_future(self._run())
+        stop = asyncio.ensure_future(wait_for_stop_signal())
+        await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not running.done():
+            log.info("stopping")
+            running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    async def _run(self) -> None:
+        """Start everything, report, and wait for a failure."""
         async with AsyncExitStack() as stack:
             api = await self._start_api(stack)
             tasks = TaskSet("cluster")
@@ -82,13 +91,7 @@ class Daemon:
             self._write_running(ready=True)
             self._progress.send(ready=True)
             self._progress.close()
-            stop = tasks.start(wait_for_stop_signal(), name="signals")
-            failure = asyncio.ensure_future(tasks.wait())
-            await asyncio.wait({stop, failure}, return_when=asyncio.FIRST_COMPLETED)
-            if failure.done():
-                failure.result()
-            failure.cancel()
-            log.info("stopping")
+            await tasks.wait()
 
     async def _start_api(self, stack: AsyncExitStack) -> ApiServer:
         self._progress.send(step="starting the API server")

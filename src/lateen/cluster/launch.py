@@ -43,6 +43,12 @@ class Launch:
         """The agent's control socket."""
         return find_agent_control(self.state)
 
+    def close(self) -> None:
+        """End what the event loop did not get to end."""
+        for child in (self.discovery, self.agent):
+            child.close()
+        self.listener.close()
+
 
 def launch(state: StateDir, *, automatic_ports: bool) -> Launch:
     """Open the API's port and start the children; raises a LateenError when a port or the keys cannot be used."""

@@ -95,9 +95,12 @@ def _run_child(directory: str) -> tuple[list[str], str | None, int]:
         finally:
             os._exit(0)
     os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        lines = [json.loads(line) for line in pipe]
-    os.waitpid(pid, 0)
+    try:
+        with os.fdopen(read, "rb") as pipe:
+            lines = [json.loads(line) for line in pipe]
+    finally:
+        # Whoever is interrupted here leaves no namespace behind either: the child ends when it has nobody to tell.
+        os.waitpid(pid, 0)
     done = [line["done"] for line in lines if "done" in line]
     refused = next((line for line in lines if "failed" in line), None)
     if refused is not None:

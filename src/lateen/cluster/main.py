@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from lateen.base.errors import LateenError, MachineError
@@ -65,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
 
         die_with_parent()
     state = StateDir(arguments.state.absolute())
+    # Until the event loop listens to it, a request to stop ends the start in order, as Ctrl-C would.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         state.create()
         lock = Lock(state)
@@ -74,19 +78,29 @@ def main(argv: list[str] | None = None) -> int:
             raise MachineError(report.message, fix=report.fix)
         find_envoy()
         progress.send(done="the machine can run pods")
-        zygote = fork_zygote()
-        from lateen.cluster.launch import launch
-
-        under_way = launch(state, automatic_ports=arguments.automatic_ports)
-        from lateen.cluster.daemon import run_daemon
-
-        run_daemon(under_way, zygote, progress)
+        _run_cluster(state, progress, automatic_ports=arguments.automatic_ports)
         lock.release()
+    except KeyboardInterrupt:
+        return 0
     except LateenError as error:
         progress.send(error=error.message, exit_code=error.exit_code, fix=error.fix)
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the daemon's log
         return error.exit_code
     return 0
+
+
+def _run_cluster(state: StateDir, progress: Progress, *, automatic_ports: bool) -> None:
+    """Fork the zygote, start the children, import the rest and run; none of them is left when it returns or raises."""
+    with ExitStack() as stack:
+        zygote = fork_zygote()
+        stack.callback(zygote.close)
+        from lateen.cluster.launch import launch
+
+        under_way = launch(state, automatic_ports=automatic_ports)
+        stack.callback(under_way.close)
+        from lateen.cluster.daemon import run_daemon
+
+        run_daemon(under_way, zygote, progress)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,18 @@ class Child:
             )
         self._started_at = time.monotonic()
 
+    def close(self) -> None:
+        """End the process if nobody watches over it, and return when it is gone."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
     async def run(self) -> None:
         """Keep the process up until cancelled."""
         delay = 0.0
