@@ -12,7 +12,7 @@ Invariants: a lone destination takes everything whatever its weight; the port of
 service's only port for gateways, and the one that the request went to for sidecars. After a route that takes every
 request no other is kept.
 Source: Istio's pilot/pkg/networking/core/route (BuildHTTPRoutesForVirtualService); SEMANTICS 1.2.
-We differ: the deadline of gRPC requests is limited by `max_stream_duration`, since `max_grpc_timeout` is deprecated.
+`max_grpc_timeout` stays, though deprecated: Envoy ignores `timeout` in a route that has `max_stream_duration`.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _build_destination(db: Database, route: HTTPRoute, context: RouteContext) ->
     timeout = NEVER if route.timeout is None else build_duration(route.timeout)
     action: dict[str, Any] = {
         "timeout": timeout,
-        "max_stream_duration": {"max_stream_duration": NEVER, "grpc_timeout_header_max": timeout},
+        "max_grpc_timeout": timeout,
         "retry_policy": build_retry_policy(retries, hashed=len(destinations) == 1 and bool(hashes)),
         "hash_policy": hashes,
         "request_mirror_policies": _build_mirrors(db, route, context),
