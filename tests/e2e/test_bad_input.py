@@ -71,6 +71,38 @@ def test_one_bad_object_does_not_keep_the_others_out(mesh: Mesh, namespace: str)
     assert mesh.get("configmap", "also-good", namespace)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("get", "nothings"), USAGE, ("nothings", "api-resources")),
+        (("get", "pod", "nobody"), NOT_FOUND, ("nobody",)),
+        (("logs", "nobody"), NOT_FOUND, ("nobody",)),
+        (("exec", "nobody", "--", "true"), NOT_FOUND, ("nobody",)),
+        (("delete", "pod", "nobody"), NOT_FOUND, ("nobody",)),
+        (("apply", "-f", "/no/such/file.yaml"), NOT_FOUND, ("/no/such/file.yaml",)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_is_not_there_is_named(mesh: Mesh, arguments: tuple[str, ...], code: int, words: tuple[str, ...]) -> None:
+    assert_clear(mesh.lateen(*arguments, check=False), code, *words)
+
+
+@pytest.mark.parametrize("name", ["a duplicate key", "an unknown field", "a wrong type", "broken YAML"])
+def test_kubectl_is_told_the_same(mesh: Mesh, namespace: str, name: str) -> None:
+    done = mesh.kubectl("-n", namespace, "apply", "-f", "-", stdin=BAD_FILES[name][0], check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(("error", "Error", "The request is invalid"))
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_kubeconfig(tmp_path: Path) -> None:
+    broken = tmp_path / "kubeconfig"
+    broken.write_text("clusters: [\n")
+    done = run("get", "pods", KUBECONFIG=str(broken))
+    assert done.returncode in (DATA, USAGE)
+    assert_clear(done, done.returncode, str(broken))
+
+
 def test_an_unknown_image_says_what_to_add(mesh: Mesh, namespace: str) -> None:
     mesh.apply(pod("odd", sidecar=False, image="example.com/odd:1"), namespace=namespace)
 
