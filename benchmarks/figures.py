@@ -26,8 +26,9 @@ def report(work: str, value: float, unit: str, *, goal: float | None = None, not
 
 
 def report_median(work: str, values: Sequence[float], unit: str, *, goal: float | None = None) -> None:
-    """Report the median of several measurements, with their number and the worst one."""
-    note = f" median of {len(values)}, worst {format_value(max(values))}"
+    """Report the median of several measurements, with their number and range."""
+    note = f" median of {len(values)}, {format_value(min(values))} to {format_value(max(values))}"
+    note = note if len(values) > 1 else ""
     report(work, statistics.median(values), unit, goal=goal, note=note)
 
 
@@ -44,6 +45,7 @@ def format_goal(value: float, goal: float | None) -> str:
 def main() -> None:
     lines = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
     print("| what | figure | of its goal | |\n| --- | ---: | ---: | --- |")
+    print(f"| load of {os.cpu_count()} processors meanwhile | {os.getloadavg()[1]:.1f} | | |")
     for line in lines:
         figure = f"{format_value(line['value'])} {line['unit']}".strip()
         cells = (line["work"], figure, format_goal(line["value"], line["goal"]).strip(), line["note"].strip())

@@ -1,7 +1,7 @@
 """What the processes of a mesh take: `python benchmarks/processes.py [starts]`.
 
 Discovery's start, from its process's start to its word that it is ready, on a cluster that runs, and its memory then;
-the memory of the cluster's own processes, without and with two pods; what a pod adds. RSS counts pages that processes
+the memory of all processes, without and with two pods; what a pod adds. RSS counts pages that processes
 share once for each of them, PSS shares them out: sums are of PSS.
 """
 
@@ -73,14 +73,14 @@ def report_memory(title: str, sums: dict[str, tuple[int, float]]) -> float:
 async def run(starts: int) -> None:
     async with running_cluster() as cluster:
         await asyncio.sleep(_SETTLE_SECONDS)
-        before = report_memory("no pods", sum_by_role(cluster.pid))
+        before = report_memory("a new mesh with its gateway", sum_by_role(cluster.pid))
         measured = [await measure_discovery(cluster) for _ in range(starts)]
         report_median("discovery: start to ready", [seconds for seconds, _ in measured], "s", goal=1.5)
         report("discovery: idle", statistics.median(memory for _, memory in measured), "MB RSS", goal=90.0)
         await cluster.create(build_pods())
         await cluster.pods_are_ready()
         await asyncio.sleep(_SETTLE_SECONDS)
-        after = report_memory("two pods with sidecars", sum_by_role(cluster.pid))
+        after = report_memory("and two pods with sidecars", sum_by_role(cluster.pid))
         report("a pod with sidecar and application adds", (after - before) / 2, "MB PSS")
 
 
