@@ -7,8 +7,7 @@ destination port, destination address (longest prefix), server name (exact, then
 transport protocol, application protocol (in the client's order), direct source address, source type, source address,
 source port.
 
-Invariant: a choice is final except for the transport protocol, where a dead end leads back to the chains that name
-none. What no chain takes goes to the listener's default chain.
+Invariant: a choice is final: where it leads to no chain, only the listener's default chain is left.
 Source: FilterChainMatch in envoy/config/listener/v3/listener_components.proto; Envoy's filter chain lookup.
 """
 
@@ -77,10 +76,7 @@ class _Connection:
         best = max((value for value, _ in ranked), default=_UNMATCHED)
         if best == _UNMATCHED:
             return self.choose(silent, index + 1)
-        found = self.choose([chain for value, chain in ranked if value == best], index + 1)
-        if not found and field == "transportProtocol":
-            return self.choose(silent, index + 1)
-        return found
+        return self.choose([chain for value, chain in ranked if value == best], index + 1)
 
     def _rank_port(self, match: Document) -> int:
         return 0 if number(match, "destinationPort") == self._request.port else _UNMATCHED
