@@ -21,6 +21,7 @@ COMMANDS = {
     "apply": ("lateen.cli.apply", "Create objects, or change them to what the files say."),
     "delete": ("lateen.cli.objects", "Delete objects by name or by file."),
     "demo": ("lateen.cli.demo", "Show two pods that talk through real Envoys with mTLS, and prove it."),
+    "describe": ("lateen.cli.describe.command", "Tell what concerns a pod or a service."),
     "discovery": ("lateen.cli.components", "Run the control plane against a Kubernetes API."),
     "down": ("lateen.cli.up", "Stop the cluster; its objects stay."),
     "exec": ("lateen.cli.objects", "Run a command in a container."),

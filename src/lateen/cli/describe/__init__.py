@@ -1,0 +1,1 @@
+"""`lateen describe`: a pod or service, and the mesh's configuration that concerns it."""
