@@ -1,0 +1,1 @@
+"""Bookinfo and the other samples of Istio's documentation on one real mesh."""
