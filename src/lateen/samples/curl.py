@@ -10,15 +10,14 @@ import argparse
 import base64
 import errno
 import http.client
-import re
 import socket
 import ssl
 import sys
 import time
 import urllib.parse
-from dataclasses import dataclass, field
 
 from lateen.samples.curl_options import USAGE, parse
+from lateen.samples.curl_outcome import Outcome
 
 # https://curl.se/libcurl/c/libcurl-errors.html
 BAD_URL, NO_HOST, NO_CONNECTION, HTTP_ERROR = 3, 6, 7, 22
@@ -33,53 +32,6 @@ class Failure(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-@dataclass
-class Outcome:
-    """What `-w` may print of a request."""
-
-    status: int = 0
-    sent_to: str = ""
-    size: int = 0
-    started: float = field(default_factory=time.monotonic)
-    connected: float = 0.0
-    resolved: float = 0.0
-    first_byte: float = 0.0
-    redirects: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    version: str = "0"
-    method: str = ""
-    url: str = ""
-    redirect_url: str = ""
-    exit_code: int = 0
-    message: str = ""
-
-    def format(self, template: str) -> str:
-        """Expand `%{name}`, `%header{name}` and the escapes of `-w`."""
-        ended = time.monotonic()
-        values = {
-            "http_code": f"{self.status:03d}",
-            "response_code": f"{self.status:03d}",
-            "http_version": self.version,
-            "method": self.method,
-            "url_effective": self.url,
-            "redirect_url": self.redirect_url,
-            "exitcode": str(self.exit_code),
-            "errormsg": self.message,
-            "size_download": str(self.size),
-            "remote_ip": self.sent_to.rpartition(":")[0],
-            "remote_port": self.sent_to.rpartition(":")[2],
-            "num_redirects": str(self.redirects),
-            "content_type": self.headers.get("content-type", ""),
-            "time_total": f"{ended - self.started:.6f}",
-            "time_namelookup": f"{max(0.0, self.resolved - self.started):.6f}",
-            "time_connect": f"{max(0.0, self.connected - self.started):.6f}",
-            "time_starttransfer": f"{max(0.0, self.first_byte - self.started):.6f}",
-        }
-        text = re.sub(r"%header\{([^}]+)\}", lambda match: self.headers.get(match[1].lower(), ""), template)
-        text = re.sub(r"%\{(\w+)\}", lambda match: values.get(match[1], ""), text)
-        return text.replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "\r").replace("%%", "%")
 
 
 def read_body(data: list[tuple[str, str]]) -> bytes | None:
