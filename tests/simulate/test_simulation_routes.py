@@ -299,13 +299,13 @@ async def ask(port: int, wanted: Call) -> Answer:
     lines = [f"{wanted.method} {wanted.path} HTTP/1.1", f"host: {wanted.host}", "connection: close"]
     lines += [f"{name}: {value}" for name, values in wanted.headers.items() for value in values]
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    status, *rest = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+    fields = dict(line.split(": ", 1) for line in rest if ": " in line)
+    body = (await reader.readexactly(int(fields.get("content-length", 0)))).decode()
     writer.close()
-    status, *rest = head.decode().split("\r\n")
-    location = next((line.partition(": ")[2] for line in rest if line.startswith("location:")), "")
     number = int(status.split(" ")[1])
-    grpc = next((line.partition(": ")[2] for line in rest if line.startswith("grpc-message:")), "")
-    return Answer(number, body.decode() or grpc if number == 200 else "", location)
+    text = body or fields.get("grpc-message", "")
+    return Answer(number, text if number == 200 else "", fields.get("location", ""))
 
 
 def predict(configuration: Configuration, port: int, wanted: Call) -> Answer:
