@@ -17,6 +17,7 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import lateen
 from lateen.api.container import Container
@@ -60,19 +61,24 @@ def build_command(module: str, *arguments: str) -> str:
 
 
 def _app(
-    module: str, *arguments: str, environment: Mapping[str, str] | None = None, default: tuple[str, ...] = ()
+    module: str,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    default: tuple[str, ...] = (),
+    commands: Mapping[str, str] = MappingProxyType({}),
 ) -> Image:
     return Image(
         ("python3", "-S", "-m", f"lateen.samples.{module}", *arguments),
         default,
         environment={"PYTHONPATH": SITE, **(environment or {})},
-        commands=_TOOLS,
+        commands={**_TOOLS, **commands},
     )
 
 
 _TOOLS = {name: build_command(name) for name in ("curl", "nc", "wget")}
 _CLIENT = Image(("/bin/sleep", "infinity"), commands=_TOOLS)
-_HTTPBIN = _app("httpbin", environment={"PORT": "80"})
+# Istio's mirroring and egress tasks start this image with gunicorn's command line.
+_HTTPBIN = _app("httpbin", environment={"PORT": "80"}, commands={"gunicorn": build_command("httpbin")})
 _GO_HTTPBIN = _app("httpbin", environment={"HTTPBIN_LISTS": "1"})
 _FORTIO = Image(
     ("/usr/bin/fortio",), ("server",), commands={**_TOOLS, "fortio": build_command("fortio")}

@@ -184,8 +184,9 @@ PAGE = """<!doctype html><html lang="en"><head><title>httpbin.org</title></head>
 
 
 def main(argv: list[str]) -> None:
-    """Serve on the port given, or 8080 (80 where the app may bind it and `PORT` says so)."""
-    serve(build_router(), int(argv[0] if argv else os.environ.get("PORT", "8080")))
+    """Serve on the port given, also as gunicorn's `-b HOST:PORT`, or 8080 (80 where `PORT` says so)."""
+    given = argv[argv.index("-b") + 1].rpartition(":")[2] if "-b" in argv else next(iter(argv), "")
+    serve(build_router(), int(given or os.environ.get("PORT", "8080")))
 
 
 if __name__ == "__main__":
