@@ -1,12 +1,11 @@
 """`lateen demo`: start a mesh, run the pods of `two-pods.yaml` in it, and prove what a mesh promises.
 
 A cluster that runs already is used; otherwise one is started in a temporary directory and ended afterwards.
-Without `--once` it stays up, for trying things by hand, until Ctrl-C.
+Without `--once` it stays up until Ctrl-C, with a small shop behind the ingress gateway for a browser to visit.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import tempfile
@@ -14,120 +13,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
-from lateen.api.kinds import Registry
-from lateen.api.kinds_builtin import BUILTIN
-from lateen.api.kinds_istio import ISTIO
-from lateen.api.yaml_loader import load
-from lateen.base.errors import DataError, LateenError, NotFoundError, UnavailableError
+from lateen.base.errors import LateenError
 from lateen.cli.output import Steps
-from lateen.cli.proofs import NAMESPACE, PROOFS, Disproved
+from lateen.cli.proofs import NAMESPACE, PROOFS, Disproved, Proof
+from lateen.cli.stage import Stage
 from lateen.cli.up import start_daemon, state_of, state_option
 from lateen.cluster.state import StateDir, find_running
-from lateen.kube.client import Client
-from lateen.kube.config import load_config
-from lateen.kube.exec import run_in_pod
 
 MANIFEST = Path(__file__).with_name("two-pods.yaml")
-_PODS_SECONDS = 60.0
-_READINESS_SECONDS = 5.0
-_REGISTRY = Registry([*BUILTIN, *ISTIO])
-
-
-class Demo:
-    """The demo's pods on a running cluster; what proofs see of it (`proofs.Scene`)."""
-
-    def __init__(self, kubeconfig: Path) -> None:
-        self._runner = asyncio.Runner()
-        self._client = self._runner.run(_connect(kubeconfig))
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._runner.run(self._client.close())
-        self._runner.close()
-
-    def pod(self, name: str) -> dict[str, Any]:
-        """The Pod as the API server has it."""
-        return self._runner.run(self._client.get(_kind("pods"), NAMESPACE, name))
-
-    def run(self, pod: str, container: str, command: list[str]) -> tuple[int, str]:
-        """Run a command in a container; its exit code and standard output."""
-        output = bytearray()
-        running = run_in_pod(
-            self._client,
-            NAMESPACE,
-            pod,
-            command,
-            container=container,
-            on_stdout=output.extend,
-            on_stderr=lambda _: None,
-        )
-        code = self._runner.run(running)
-        return code, output.decode("utf-8", "replace")
-
-    def apply(self, manifest: Path) -> None:
-        """Make the objects of the manifest, in a namespace that is empty before."""
-        loaded = load(manifest.read_text(), str(manifest))
-        if loaded.diagnostics:
-            raise DataError(f"{manifest} cannot be read", diagnostics=loaded.diagnostics)
-        self._runner.run(self._replace([document.object for document in loaded.documents]))
-
-    def wait_for_pods(self) -> None:
-        """Wait until all pods run and, for a while, until they are ready: whether they are is a proof's matter.
-
-        Raises UnavailableError when one does not even run.
-        """
-        started = time.monotonic()
-        while True:
-            pods = self._runner.run(self._client.list(_kind("pods"), NAMESPACE)).items
-            waited = time.monotonic() - started
-            running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
-            ready = [pod for pod in running if _is_ready(pod)]
-            if pods and (len(ready) == len(pods) or (len(running) == len(pods) and waited > _READINESS_SECONDS)):
-                return
-            if waited > _PODS_SECONDS:
-                late = sorted({pod["metadata"]["name"] for pod in pods if pod not in running})
-                raise UnavailableError(
-                    f"pods {', '.join(late)} do not run", fix=f"see `kubectl -n {NAMESPACE} describe pod`"
-                )
-            time.sleep(0.05)
-
-    def clear(self) -> None:
-        """Delete the demo's namespace and wait until it is gone."""
-        self._runner.run(self._delete_namespace())
-
-    async def _delete_namespace(self) -> None:
-        try:
-            await self._client.delete(_kind("namespaces"), "", NAMESPACE)
-            while True:
-                await self._client.get(_kind("namespaces"), "", NAMESPACE)
-                await asyncio.sleep(0.05)
-        except NotFoundError:
-            return
-
-    async def _replace(self, documents: list[dict[str, Any]]) -> None:
-        await self._delete_namespace()
-        for document in documents:
-            kind = _REGISTRY.find_document(document)
-            if kind is None:
-                raise DataError(f"no kind {document.get('kind')!r} in {document.get('apiVersion')!r}")
-            await self._client.create(kind, document)
-
-
-async def _connect(kubeconfig: Path) -> Client:
-    return Client(load_config(kubeconfig))
-
-
-def _kind(word: str) -> Any:
-    return _REGISTRY.resolve(word)
-
-
-def _is_ready(pod: dict[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+SHOP = (Path(__file__).with_name("shop.yaml"), Path(__file__).with_name("shop-gateway.yaml"))
+SHOP_NAMESPACE = "shop"
+SHOP_HOST = "shop.localhost"
+_SHOP_PODS = 4
 
 
 @contextmanager
@@ -161,36 +61,24 @@ def demo(*, once: bool, output: str, manifest: Path, state: Path | None) -> int:
     """Show two pods that talk through real Envoy sidecars with mTLS, and prove it."""
     steps = Steps(quiet=output == "json")
     with running_cluster(state_of(state), steps) as kubeconfig:
-        scene = Demo(kubeconfig)
-        try:
-            failed = _prove(scene, manifest, steps, output)
-            if not once:
-                _stay(kubeconfig)
-            steps.start("cleaning up")
-            scene.clear()
-            steps.done("cleaned up")
-        finally:
-            scene.close()
+        failed = _prove(kubeconfig, manifest, steps, output, keep=not once)
+        if not once:
+            _stay(kubeconfig, steps)
     return 1 if failed else 0
 
 
-def _prove(scene: Demo, manifest: Path, steps: Steps, output: str) -> int:
+def _prove(kubeconfig: Path, manifest: Path, steps: Steps, output: str, *, keep: bool) -> int:
     started = time.monotonic()
     steps.start("starting five pods, four of them with an Envoy sidecar")
-    scene.apply(manifest)
-    scene.wait_for_pods()
-    steps.done(f"five pods run after {time.monotonic() - started:.1f} s")
-    results = []
-    for proof in PROOFS:
-        steps.start(proof.claim)
-        holds, evidence = True, ""
-        try:
-            evidence = proof.show(scene)
-            steps.done(f"{proof.claim}: {evidence}")
-        except (Disproved, LateenError) as error:
-            holds, evidence = False, str(error)
-            steps.failed(f"{proof.claim}: {evidence}")
-        results.append({"proof": proof.name, "claim": proof.claim, "holds": holds, "evidence": evidence})
+    with _stage(kubeconfig, NAMESPACE) as scene:
+        scene.fill(manifest)
+        scene.wait_for_pods(count=5)
+        steps.done(f"five pods run after {time.monotonic() - started:.1f} s")
+        results = [_show(proof, scene, steps) for proof in PROOFS]
+        if not keep:
+            steps.start("cleaning up")
+            scene.clear()
+            steps.done("cleaned up")
     failed = sum(not result["holds"] for result in results)
     if output == "json":
         click.echo(json.dumps(results, indent=2))
@@ -199,16 +87,53 @@ def _prove(scene: Demo, manifest: Path, steps: Steps, output: str) -> int:
     return failed
 
 
-def _stay(kubeconfig: Path) -> None:
+def _show(proof: Proof, scene: Stage, steps: Steps) -> dict[str, object]:
+    steps.start(proof.claim)
+    holds, evidence = True, ""
+    try:
+        evidence = proof.show(scene)
+        steps.done(f"{proof.claim}: {evidence}")
+    except (Disproved, LateenError) as error:
+        holds, evidence = False, str(error)
+        steps.failed(f"{proof.claim}: {evidence}")
+    return {"proof": proof.name, "claim": proof.claim, "holds": holds, "evidence": evidence}
+
+
+@contextmanager
+def _stage(kubeconfig: Path, namespace: str) -> Iterator[Stage]:
+    stage = Stage(kubeconfig, namespace)
+    try:
+        yield stage
+    finally:
+        stage.close()
+
+
+def _stay(kubeconfig: Path, steps: Steps) -> None:
+    steps.start("opening a shop of four services behind the ingress gateway")
+    with _stage(kubeconfig, SHOP_NAMESPACE) as shop:
+        shop.fill(*SHOP, labels={"istio-injection": "enabled"})
+        shop.wait_for_pods(count=_SHOP_PODS)
+        port = _find_gateway_port(shop)
+    steps.done("the shop is open")
     click.echo(
-        f"\nThe mesh stays up until Ctrl-C. In another shell:\n\n"
+        f"\nIn a browser:  http://{SHOP_HOST}:{port}/\n\n"
+        f"In another shell, for as long as this runs (Ctrl-C ends it):\n\n"
         f"  export KUBECONFIG={kubeconfig}\n"
-        f"  kubectl -n {NAMESPACE} get pods -o wide\n"
+        f"  kubectl get pods -A -o wide\n"
+        f"  curl -s http://127.0.0.1:{port}/ -H 'Host: {SHOP_HOST}'\n"
         f"  kubectl -n {NAMESPACE} exec client -c curl -- curl -s http://hello/\n"
-        f"  kubectl -n {NAMESPACE} exec plain -- curl -s http://secure:8000/   # refused: STRICT\n"
+        f"  kubectl -n {NAMESPACE} exec plain -- curl -s http://secure:8000/     # refused: STRICT\n"
+        f"  kubectl -n {SHOP_NAMESPACE} apply -f examples/canary/                  # see examples/README.md\n"
     )
     try:
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
         click.echo("", err=True)
+
+
+def _find_gateway_port(stage: Stage) -> int:
+    """Where the ingress gateway's port 80 is reached on this machine."""
+    service = stage.get("services", "istio-ingressgateway", "istio-system")
+    port = next(port for port in service["spec"]["ports"] if port["port"] == 80)
+    return int(port["nodePort"])
