@@ -56,7 +56,14 @@ class ChannelClient:
         self, operation: str, descriptors: tuple[int, ...] = (), **fields: Any
     ) -> tuple[Message, list[int]]:
         """Return (result, descriptors); raises SandboxError. The descriptors sent stay the caller's."""
-        return await self.begin(operation, descriptors, **fields)[1]
+        answer = self.begin(operation, descriptors, **fields)[1]
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                # The answer came in the moment that its reader was cancelled: nobody else can close these.
+                _close_all(answer.result()[1])
+            raise
 
     def begin(
         self, operation: str, descriptors: tuple[int, ...] = (), **fields: Any

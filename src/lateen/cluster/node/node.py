@@ -46,6 +46,8 @@ from lateen.runtime.tasks import Backoff, TaskSet
 
 log = get_logger("node")
 
+_RESTART_DELAY = datetime.timedelta(seconds=10)
+
 
 class Node:
     """The node `lateen`."""
@@ -81,6 +83,7 @@ class Node:
         self._binding: set[str] = set()
         self._tasks = TaskSet("node")
         self._namespace: NodeNamespace | None = None
+        self._informers: InformerSet | None = None
         self._started = False
         self._ready = asyncio.Event()
 
@@ -103,7 +106,7 @@ class Node:
             await namespace.wait_ready()
             services = NodeServices(self._client, namespace, self._relays)
             self._context = self._build_context(services.directory)
-            informers = InformerSet(self._client, on_changes=self._changed)
+            self._informers = informers = InformerSet(self._client, on_changes=self._changed)
             for kind in (PODS, CONFIG_MAPS, SECRETS):
                 informers.add(kind)
             self._tasks.start(self._events.run(), name="events")
@@ -212,9 +215,22 @@ class Node:
     async def _run_pod(self, uid: str, runner: PodRunner, address: str) -> None:
         try:
             await runner.run()
+        except Exception as error:
+            # An error of ours in one pod is no reason to end the others: this one starts anew.
+            document = runner.state.document
+            log.error("pod failed", pod=document["metadata"]["name"], exc_info=error)
+            self._events.record(document, "FailedSync", f"internal error: {error!r}", warning=True)
+            self._tasks.start(self._run_again(uid), name=f"restart/{uid}")
         finally:
             del self._runners[uid]
             self._pool.release(address)
+
+    async def _run_again(self, uid: str) -> None:
+        await self._clock.sleep(_RESTART_DELAY)
+        assert self._informers is not None
+        for pod in self._informers[PODS].objects.values():
+            if uid_of(pod) == uid:
+                self._pod_changed(None, pod)
 
     async def _connect(self, request: Connect) -> socket.socket:
         """Open a socket inside a pod for the agent."""

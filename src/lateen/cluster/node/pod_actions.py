@@ -32,6 +32,7 @@ log = get_logger("node/pod")
 
 CONFIG_RETRY = timedelta(seconds=2)
 IMAGE_RETRY = timedelta(seconds=10)
+RENEWAL_RETRY = timedelta(seconds=10)
 _START_FAILED, _KILLED = 128, 137
 
 
@@ -57,23 +58,27 @@ class PodActions:
         self._containers: PodContainers | None = None
         self._volumes: Volumes | None = None
         self._proxy: mesh.PodProxy | None = None
+        self._not_before: datetime | None = None
         state.on_end = self._detach
 
     @property
     def renew_at(self) -> datetime | None:
         """When a token of the pod has to be renewed."""
         moments = [each.renew_at for each in (self._volumes, self._proxy) if each is not None]
-        return min((moment for moment in moments if moment is not None), default=None)
+        first = min((moment for moment in moments if moment is not None), default=None)
+        return first if first is None or self._not_before is None else max(first, self._not_before)
 
     async def refresh(self) -> None:
         """Bring volumes and credentials up to date."""
         try:
+            self._not_before = None
             if self._volumes is not None:
                 await self._volumes.refresh()
             proxy = self._proxy
             if proxy is not None and (proxy.stale or (proxy.renew_at and proxy.renew_at <= self._state.now())):
                 await proxy.refresh()
-        except (ConfigError, LateenError) as error:
+        except (ConfigError, LateenError, OSError) as error:
+            self._not_before = self._state.now() + RENEWAL_RETRY
             log.warning("volumes not refreshed", pod=self._state.pod.metadata.name, error=str(error))
 
     async def prepare(self) -> None:
@@ -101,6 +106,10 @@ class PodActions:
             return
         except (LateenError, OSError) as error:
             self._not_prepared("FailedCreatePodSandBox", str(error), str(error))
+            return
+        except Exception as error:
+            log.error("pod not prepared", pod=pod.metadata.name, exc_info=error)
+            self._not_prepared("FailedCreatePodSandBox", f"internal error: {error!r}", f"internal error: {error!r}")
             return
         self.sandbox, self._volumes = sandbox, volumes
         self._proxy = mesh.PodProxy(
@@ -155,13 +164,18 @@ class PodActions:
             state.event("Failed", f"Error: {error}", warning=True, container=name)
             state.wait(name, "CreateContainerConfigError", str(error), CONFIG_RETRY)
         except (LateenError, OSError) as error:
-            if self.sandbox.closed.is_set():
-                return  # the sandbox's watcher records it
-            text = f"failed to start container: {error}"
-            state.event("Failed", f"Error: {text}", warning=True, container=name)
-            state.end(name, _START_FAILED, "StartError", text, started_at=began)
+            self._not_started(name, f"failed to start container: {error}", began)
+        except Exception as error:
+            log.error("container not started", pod=state.pod.metadata.name, container=name, exc_info=error)
+            self._not_started(name, f"failed to start container: internal error: {error!r}", began)
         else:
             self._started(container, attempt)
+
+    def _not_started(self, name: str, message: str, began: datetime) -> None:
+        if self.sandbox is not None and self.sandbox.closed.is_set():
+            return  # the sandbox's watcher records it
+        self._state.event("Failed", f"Error: {message}", warning=True, container=name)
+        self._state.end(name, _START_FAILED, "StartError", message, started_at=began)
 
     def _refuse_image(self, container: Container, message: str) -> None:
         state, name = self._state, container.name

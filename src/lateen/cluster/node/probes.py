@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ class Prober:
             return await self._get(get)
         if tcp is not None:
             port = find_port(self._container, tcp.port)
-            (await self._sandbox.connect(tcp.host or self._address, port, source=PASSTHROUGH_SOURCE)).close()
+            (await self._connect(tcp.host or self._address, port)).close()
             return Verdict(ok=True)
         if grpc is not None:
             return await self._check_grpc(grpc)
@@ -146,10 +147,15 @@ class Prober:
             os.close(read)
         return Verdict(code == 0, "" if code == 0 else output or f"command exited with status {code}")
 
+    async def _connect(self, host: str, port: int) -> socket.socket:
+        """Connect from inside the pod; a name is the node's to resolve, as for kubelet."""
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, family=socket.AF_INET)
+        return await self._sandbox.connect(str(found[0][4][0]), port, source=PASSTHROUGH_SOURCE)
+
     async def _open(
         self, host: str, port: int, context: ssl.SSLContext | None = None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        connected = await self._sandbox.connect(host, port, source=PASSTHROUGH_SOURCE)
+        connected = await self._connect(host, port)
         try:
             return await asyncio.open_connection(sock=connected, ssl=context, server_hostname="" if context else None)
         except BaseException:

@@ -135,6 +135,6 @@ def token_file(token: str, mode: int) -> File:
 
 def check_path(path: str) -> str:
     """Return a relative path inside a volume; raises ConfigError for one that leads out."""
-    if path.startswith("/") or ".." in path.split("/") or not path:
+    if path.startswith(("/", "..")) or ".." in path.split("/") or not path:
         raise ConfigError(f"path {path!r} must be relative and stay inside the volume")
     return path

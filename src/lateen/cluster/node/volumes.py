@@ -142,20 +142,17 @@ class Volumes:
 
 
 def write_atomically(directory: Path, files: Mapping[str, File]) -> None:
-    """Replace the files of a directory all at once."""
+    """Replace the files of a directory all at once; raises ConfigError for one that cannot be written."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     directory.chmod(0o755)
     draft = Path(tempfile.mkdtemp(prefix="..", dir=directory))
     draft.chmod(0o755)
     for path, file in files.items():
-        target = draft / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, file.data)
-            os.fchmod(descriptor, file.mode)
-        finally:
-            os.close(descriptor)
+            _write_file(draft / path, file)
+        except (OSError, ValueError) as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise ConfigError(f"cannot write {path!r}: {getattr(error, 'strerror', None) or error}") from error
     link = directory / _LINK
     before = os.readlink(link) if link.is_symlink() else None
     fresh = directory / f"{_LINK}_new"
@@ -170,3 +167,11 @@ def write_atomically(directory: Path, files: Mapping[str, File]) -> None:
             (directory / name).symlink_to(f"{_LINK}/{name}")
     if before is not None:
         shutil.rmtree(directory / before, ignore_errors=True)
+
+
+def _write_file(target: Path, file: File) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(file.data)
+        os.fchmod(descriptor, file.mode)

@@ -191,6 +191,13 @@ def _write(path: str, text: str) -> None:
         os.close(descriptor)
 
 
+def limit_processes(count: int) -> None:
+    """Bound the processes of the caller's pid namespace; kernels before 6.14 have one bound for all, left alone."""
+    major, minor = platform.release().split(".")[:2]
+    if (int(major), int("".join(filter(str.isdigit, minor[:3])))) >= (6, 14):
+        set_kernel_parameter("kernel/pid_max", str(count))
+
+
 def set_kernel_parameter(name: str, value: str) -> bool:
     """Write `/proc/sys/<name>`; False when this kernel has no such parameter."""
     try:

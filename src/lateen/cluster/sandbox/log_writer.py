@@ -65,6 +65,14 @@ class LogWriter:
             return  # a full disk must not stop the app
         self._size += len(data)
         if self._size >= MAX_BYTES:
-            os.close(self._file)
+            self._rotate()
+
+    def _rotate(self) -> None:
+        full = self._file
+        try:
             os.rename(self._name, self._name + ".1", src_dir_fd=self._directory, dst_dir_fd=self._directory)
             self._open()
+        except OSError:
+            self._size = 0  # the log goes on in the same file, and is tried again when it has grown as much
+            return
+        os.close(full)

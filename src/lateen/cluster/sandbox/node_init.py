@@ -64,6 +64,8 @@ class NodeInit:
                 self._refuse(message, failed.step, failed.number)
             except OSError as error:
                 self._refuse(message, message["op"], error.errno or errno.EIO)
+            except (ValueError, TypeError, OverflowError):
+                self._refuse(message, message["op"], errno.EINVAL)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lateen.cluster.network import nft
-from lateen.cluster.sandbox import container_init, kernel
+from lateen.cluster.sandbox import container_init, kernel, process
 from lateen.cluster.sandbox.channel import Channel, Message, open_channel_pair
 from lateen.cluster.sandbox.poll import Poller, ignore_terminal_signals, iterate_ended_children
 from lateen.cluster.sandbox.root import StepFailed
@@ -41,11 +41,22 @@ _LISTEN_BACKLOG = 128
 
 
 class _Container:
-    def __init__(self, key: str, pid: int, channel: Channel) -> None:
+    def __init__(self, key: str, pid: int, channel: Channel, start: int) -> None:
+        """`start` is the request that its pid 1 answers first."""
         self.key = key
         self.pid = pid
         self.channel = channel
+        self.started = False
         self.exited = False
+        self.unanswered = {start}
+
+    def take(self, message: Message) -> None:
+        """Note what its pid 1 says."""
+        if "event" in message:
+            self.exited = self.exited or message["event"] == "exited"
+        else:
+            self.started = self.started or "result" in message
+            self.unanswered.discard(message["id"])
 
 
 class PodInit:
@@ -74,6 +85,9 @@ class PodInit:
                 self._refuse(message, failed.step, failed.number)
             except OSError as error:
                 self._refuse(message, message["op"], error.errno or errno.EIO)
+            except (ValueError, TypeError, OverflowError):
+                # What no system call can be asked, such as a host name with a null character.
+                self._refuse(message, message["op"], errno.EINVAL)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -86,7 +100,9 @@ class PodInit:
             case "start":
                 self._start(message)
             case "signal" | "exec":
-                self._find(message).channel.send(message, descriptors)
+                container = self._find(message)
+                container.channel.send(message, descriptors)
+                container.unanswered.add(message["id"])
             case "kill":
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._find(message).pid, signal.SIGKILL)
@@ -110,27 +126,30 @@ class PodInit:
         ours, theirs = open_channel_pair()
         # The container's pid namespace is for this one child; later children go to the pod's again.
         kernel.unshare(kernel.CLONE_NEWPID)
-        pid = os.fork()
-        if pid == 0:
-            with _exit_after("container-init"):
-                self._poller.close()
-                ours.close()
-                self._node.close()
-                for other in self._containers.values():
-                    other.channel.close()
-                container_init.run(Channel(theirs), message)
-        kernel.enter_namespace(self._own_pid_namespace, kernel.CLONE_NEWPID)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                with _exit_after("container-init"):
+                    self._poller.close()
+                    ours.close()
+                    self._node.close()
+                    for other in self._containers.values():
+                        other.channel.close()
+                    container_init.run(Channel(theirs), message)
+        finally:
+            # Also when no process could be forked: the next container needs it.
+            kernel.enter_namespace(self._own_pid_namespace, kernel.CLONE_NEWPID)
         theirs.close()
-        container = _Container(message["container"], pid, Channel(ours))
+        container = _Container(message["container"], pid, Channel(ours), message["id"])
         self._containers[container.key] = container
         self._poller.add(container.channel.fileno(), lambda: self._relay(container))
 
     def _relay(self, container: _Container) -> bool:
         messages = container.channel.receive()
         for message, descriptors in messages or []:
+            container.take(message)
             if "event" in message:
                 message["container"] = container.key
-                container.exited = container.exited or message["event"] == "exited"
             self._node.send(message, descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -145,7 +164,9 @@ class PodInit:
                 continue
             while self._relay(container):
                 pass
-            if not container.exited:
+            for request in sorted(container.unanswered):
+                self._refuse({"id": request}, "wait for the container", errno.ESRCH)
+            if container.started and not container.exited:
                 event: dict[str, Any] = {"event": "exited", "container": container.key, "code": code}
                 self._node.send(event)
             container.channel.close()
@@ -156,7 +177,8 @@ def answer_socket(channel: Channel, message: Message) -> None:
     """Open the socket that a `connect` or `listen` request names and send it; connects are only begun."""
     kind = socket.SOCK_DGRAM if message.get("datagram") else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as opened:
-        address = (message["host"], message["port"])
+        # Names are the caller's to resolve: here that would keep the pod's requests waiting.
+        address = (socket.inet_ntoa(socket.inet_pton(socket.AF_INET, message["host"])), message["port"])
         if message["op"] == "listen":
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.bind(address)
@@ -199,6 +221,8 @@ def prepare(host_name: str) -> None:
     kernel.set_host_name(host_name)
     for name, value in PARAMETERS:
         kernel.set_kernel_parameter(name, value)
+    # What counts by user spares processes of the machine's root, whose pods' roots they are.
+    kernel.limit_processes(process.PROCESSES)
 
 
 def run(node: Channel) -> None:

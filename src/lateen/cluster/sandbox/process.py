@@ -20,7 +20,7 @@ from lateen.cluster.sandbox import kernel
 from lateen.cluster.sandbox.root import StepFailed
 
 _OPEN_FILES = 65536
-_PROCESSES = 4096  # counted per pod, by its user namespace
+PROCESSES = 4096  # of one pod: counted by its user namespace; also pod_init.py, by its pid namespace
 Spec = dict[str, Any]
 
 
@@ -34,6 +34,9 @@ def start(spec: Spec, descriptors: tuple[int, int, int], *, terminal: bool = Fal
             _become(spec, descriptors, terminal=terminal)
         except StepFailed as failed:
             os.write(told, f"{failed.number} {failed.step}".encode())
+        except ValueError as error:
+            # A null character or the like, where the API admits any text.
+            os.write(told, f"{errno.EINVAL} {error}".encode("utf-8", "replace"))
         except BaseException as error:
             os.write(told, f"{errno.EIO} {error!r}".encode())
         finally:
@@ -85,7 +88,7 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
-    processes = _PROCESSES if hard == resource.RLIM_INFINITY else min(hard, _PROCESSES)
+    processes = PROCESSES if hard == resource.RLIM_INFINITY else min(hard, PROCESSES)
     resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
 

@@ -94,6 +94,9 @@ class Root:
                 step()
             except OSError as error:
                 raise StepFailed(f"{name} ({error.filename})" if error.filename else name, error) from error
+            except ValueError as error:
+                # A null character in a path, where the API admits any text.
+                raise StepFailed(f"{name} ({error})", OSError(errno.EINVAL, str(error))) from error
 
     def _at(self, path: str) -> str:
         return os.path.join(self._path, path.lstrip("/"))
