@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         return
     report.outcome = "failed"
     report.longrepr = f"{item.nodeid} was skipped in CI and is not in tests/allowed_skips.txt: {report.longrepr}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _envoys_in_pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Count the Envoys of all meshes of the session by the logs of their nodes."""
+    yield
+    for log in tmp_path_factory.getbasetemp().rglob("cluster.log"):
+        lines = log.read_text(errors="replace").splitlines()
+        STARTED_ENVOYS["in pods"] += sum("container started" in line and "/proxyv2:" in line for line in lines)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

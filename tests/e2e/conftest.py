@@ -134,10 +134,6 @@ class Mesh:
         body, _, status = done.stdout.rpartition("\n")
         return done.returncode, int(status) if status.isdigit() else 0, body
 
-    def envoys_started(self) -> int:
-        """Envoys that this mesh has started so far, by the logs of their containers."""
-        return sum(1 for _ in self.state.pods.glob("*/istio-proxy/*.log"))
-
 
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:

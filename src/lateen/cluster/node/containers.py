@@ -30,9 +30,13 @@ from lateen.cluster.node.volumes import Volumes
 from lateen.cluster.service_directory import ServiceDirectory
 from lateen.runtime.agent_client import AgentClient
 from lateen.runtime.clock import Clock
+from lateen.runtime.logging import get_logger
 
 MIN_STOP = timedelta(seconds=2)
 """What SIGTERM gets even when preStop has used up the grace period; as kubelet."""
+
+
+log = get_logger("node/containers")
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ class PodContainers:
             capabilities=capabilities,
         )
         await self._sandbox.start(key, request)
+        pod = f"{namespace}/{self._pod.metadata.name}"
+        log.info("container started", pod=pod, container=container.name, image=container.image)
 
     def _service_variables(self, namespace: str) -> dict[str, str]:
         if not self._pod.spec.enable_service_links:
