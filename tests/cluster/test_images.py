@@ -64,6 +64,12 @@ def test_arguments_and_command_replace_those_of_the_image() -> None:
     table = ImageTable()
     assert table.resolve(container("tcp-echo-server", arguments=("9", "one"))).arguments[-2:] == ("9", "one")
     assert table.resolve(container("curlimages/curl", "sleep", "9")).arguments == ("sleep", "9")
+    assert table.resolve(container("busybox", arguments=("/bin/sh", "-c", "true"))).arguments == (
+        "/bin/sh",
+        "-c",
+        "true",
+    )
+    assert table.resolve(container("curlimages/curl", arguments=("curl", "a"))).arguments == ("curl", "a")
     assert "curl" in table.resolve(container("curlimages/curl", "sleep", "9")).image.commands
 
 

@@ -76,7 +76,7 @@ def _app(
 
 
 _TOOLS = {name: build_command(name) for name in ("curl", "nc", "wget")}
-_CLIENT = Image(("/bin/sleep", "infinity"), commands=_TOOLS)
+_CLIENT = Image((), ("/bin/sleep", "infinity"), commands=_TOOLS)
 # Istio's mirroring and egress tasks start this image with gunicorn's command line.
 _HTTPBIN = _app("httpbin", environment={"PORT": "80"}, commands={"gunicorn": build_command("httpbin")})
 _GO_HTTPBIN = _app("httpbin", environment={"HTTPBIN_LISTS": "1"})
@@ -107,7 +107,7 @@ BUILTIN: Mapping[str, Image] = {
     "curl": _CLIENT,
     "curl-ssl": _CLIENT,
     "sleep": _CLIENT,
-    "busybox": Image(("/bin/sh",), commands=_TOOLS),
+    "busybox": Image((), ("/bin/sh",), commands=_TOOLS),
 }
 """Name -> image; a name of one part stands for that last part in every registry."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
 from contextlib import ExitStack
@@ -90,8 +91,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run_cluster(state: StateDir, progress: Progress, *, automatic_ports: bool) -> None:
-    """Fork the zygote, start the children, import the rest and run; none of them is left when it returns or raises."""
+    """Fork the zygote, start the children, import the rest and run; none of them is left when it returns or raises.
+
+    The sockets' directory goes last: the next start makes it anew.
+    """
     with ExitStack() as stack:
+        stack.callback(shutil.rmtree, state.runtime, ignore_errors=True)
         zygote = fork_zygote()
         stack.callback(zygote.close)
         from lateen.cluster.launch import launch
