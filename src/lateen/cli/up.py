@@ -15,12 +15,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from lateen.base.errors import (
     ConflictError,
+    DataError,
     LateenError,
     MachineError,
     NotFoundError,
@@ -36,6 +37,7 @@ _ERRORS: dict[int, type[LateenError]] = {
     kind.exit_code: kind
     for kind in (
         ConflictError,
+        DataError,
         MachineError,
         NotFoundError,
         PermissionDeniedError,
@@ -60,12 +62,35 @@ def state_of(path: Path | None) -> StateDir:
 class Daemon:
     """A daemon that this process started."""
 
-    def __init__(self, process: subprocess.Popen[bytes], kubeconfig: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], progress: BinaryIO, state: StateDir) -> None:
         self.process = process
-        self.kubeconfig = kubeconfig
+        self.kubeconfig = state.kubeconfig
+        self._progress = progress
+        self._log = state.logs / "cluster.log"
+
+    def wait_ready(self, steps: Steps) -> None:
+        """Show progress until the cluster is ready; raises the error that ended the daemon."""
+        if not self._follow(steps):
+            code = self.process.wait()
+            raise UnavailableError(
+                f"the cluster's daemon ended with status {code} before it was ready", fix=f"see {self._log}"
+            )
+
+    def wait(self) -> None:
+        """Return never: raises the error that ended the daemon."""
+        self._follow(Steps())
+        raise UnavailableError(
+            f"the cluster's daemon ended with status {self.process.wait()}",
+            fix=f"see {self._log}; `lateen up` starts it again with all objects",
+        )
+
+    def _follow(self, steps: Steps) -> bool:
+        """Return True when the daemon says that the cluster is ready, False when it ends without a word."""
+        return any(_follow(json.loads(line), steps) for line in self._progress)
 
     def stop(self) -> int:
         """Ask the daemon to end, wait for it, and return its exit status."""
+        self._progress.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -112,21 +137,13 @@ def start_daemon(
             env={**os.environ, **(environment or {})},
         )
     os.close(writing)
-    daemon = Daemon(process, state.kubeconfig)
+    daemon = Daemon(process, os.fdopen(reading, "rb"), state)
     try:
-        with os.fdopen(reading, "rb") as progress:
-            for line in progress:
-                message = json.loads(line)
-                if _follow(message, steps):
-                    return daemon
+        daemon.wait_ready(steps)
     except BaseException:
         daemon.stop()
         raise
-    code = process.wait()
-    raise UnavailableError(
-        f"the cluster's daemon ended with status {code} before it was ready",
-        fix=f"see {state.logs / 'cluster.log'}",
-    )
+    return daemon
 
 
 def _follow(message: dict[str, Any], steps: Steps) -> bool:
@@ -179,15 +196,10 @@ def up(*, detach: bool, ports: str, state: Path | None) -> None:
 def _wait(daemon: Daemon) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = daemon.process.wait()
+        daemon.wait()
     except KeyboardInterrupt:
         click.echo("\nstopping ...", err=True)
         daemon.stop()
-        return
-    raise UnavailableError(
-        f"the cluster's daemon ended with status {code}",
-        fix=f"see {daemon.kubeconfig.parent / 'log' / 'cluster.log'}; `lateen up` starts it again with all objects",
-    )
 
 
 @click.command()

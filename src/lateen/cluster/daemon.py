@@ -47,9 +47,6 @@ class Progress(Protocol):
     def send(self, **message: object) -> None:
         """Tell one step."""
 
-    def close(self) -> None:
-        """Nothing more to tell."""
-
 
 def run_daemon(under_way: Launch, zygote: ZygoteHandle, progress: Progress) -> None:
     """Run until SIGTERM or SIGINT; raises the LateenError that ended it otherwise."""
@@ -90,7 +87,6 @@ class Daemon:
             await self._step("the node is ready", node.ready())
             self._write_running(ready=True)
             self._progress.send(ready=True)
-            self._progress.close()
             await tasks.wait()
 
     async def _start_api(self, stack: AsyncExitStack) -> ApiServer:

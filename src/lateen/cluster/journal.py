@@ -19,8 +19,9 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from lateen.base.errors import ConflictError, UnavailableError
+from lateen.base.errors import ConflictError, DataError, UnavailableError
 from lateen.cluster.revisions import Key, Revision
 
 _SCHEMA = """
@@ -70,16 +71,27 @@ class Journal:
         self._failed_epoch = -1
 
     def load(self) -> tuple[int, Iterator[Revision]]:
-        """The compaction mark and all revisions kept, in the order of their versions; before `start` only."""
-        (mark,) = self._connection.execute("SELECT version FROM compaction").fetchone()
+        """The compaction mark and all revisions kept, in the order of their versions; before `start` only.
+
+        Raises DataError, also from the iterator, when the file is damaged.
+        """
+        [(mark,)] = self._read("SELECT version FROM compaction")
         return mark, self._revisions()
 
     def _revisions(self) -> Iterator[Revision]:
-        rows = self._connection.execute(
-            "SELECT version, resource, namespace, name, deleted, body FROM revisions ORDER BY version"
-        )
+        rows = self._read("SELECT version, resource, namespace, name, deleted, body FROM revisions ORDER BY version")
         for version, resource, namespace, name, deleted, body in rows:
             yield Revision(Key(resource, namespace, name), version, body, deleted=bool(deleted))
+
+    def _read(self, query: str) -> Iterator[Any]:
+        try:
+            yield from self._connection.execute(query)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise DataError(
+                f"{self._path} is damaged: {error}",
+                fix="move it away and apply your objects again, or recover it with `sqlite3 FILE .recover`",
+            ) from error
 
     def start(self, loop: asyncio.AbstractEventLoop, report: Report) -> None:
         """Begin to write; `report` runs on the loop once per batch, with the error if it was lost."""

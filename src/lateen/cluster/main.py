@@ -15,10 +15,11 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
-from lateen.base.errors import LateenError, MachineError
+from lateen.base.errors import LateenError, MachineError, UnavailableError
 from lateen.cluster.machine import probe
 from lateen.cluster.state import Lock, StateDir
 from lateen.cluster.zygote import fork_zygote
@@ -84,10 +85,27 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 0
     except LateenError as error:
-        progress.send(error=error.message, exit_code=error.exit_code, fix=error.fix)
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the daemon's log
-        return error.exit_code
+        return _refuse(error, progress)
+    except OSError as error:
+        traceback.print_exc()
+        path = error.filename2 or error.filename
+        where = f"cannot use {path}: " if path else ""
+        return _refuse(UnavailableError(f"{where}{error.strerror or error}", fix=_see(state)), progress)
+    except Exception as error:
+        traceback.print_exc()
+        return _refuse(UnavailableError(f"an error of Lateen's own: {error!r}", fix=_see(state)), progress)
     return 0
+
+
+def _see(state: StateDir) -> str:
+    return f"{state.logs / 'cluster.log'} tells more"
+
+
+def _refuse(error: LateenError, progress: Progress) -> int:
+    """Tell the starter and the log; returns the exit status."""
+    progress.send(error=error.message, exit_code=error.exit_code, fix=error.fix)
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the daemon's log
+    return error.exit_code
 
 
 def _run_cluster(state: StateDir, progress: Progress, *, automatic_ports: bool) -> None:

@@ -149,7 +149,11 @@ class Lock:
     """Ownership of a state directory, held until the process ends or `release`."""
 
     def __init__(self, state: StateDir) -> None:
-        self._descriptor = os.open(state.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = state.path / "lock"
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise PermissionDeniedError(f"cannot use {path}: {error.strerror}", fix="remove it") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
