@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
         return messages
     peer = request.headers.get("x-forwarded-client-cert", "")
     version = f"{request.version.major}.{request.version.minor}"
-    return web.json_response({"peer": peer, "version": version})
+    return web.json_response({"peer": peer, "version": version, "path": request.raw_path})
 
 
 @asynccontextmanager
@@ -130,9 +130,11 @@ async def run_mesh(
     listener: str,
     *,
     server_id: str = SERVER_ID,
+    client_id: str = CLIENT_ID,
     own_authority: bool = False,
+    server_clusters: Sequence[dict[str, Any]] = (),
 ) -> AsyncIterator[tuple[Ports, Any, Any]]:
-    """Run both sidecars of a mesh: (ports, server's Envoy, client's Envoy)."""
+    """Run both sidecars of a mesh, the server's with further clusters: (ports, server's Envoy, client's Envoy)."""
     database, ports, authority = build_database(documents), find_ports(), Authority()
     server_authority = Authority() if own_authority else authority
     server = build_server(
@@ -141,12 +143,13 @@ async def run_mesh(
         folder,
         server_authority.build_secrets(server_id),
     )
+    server["staticResources"]["clusters"] += server_clusters
     client = build_client(
         configure(database, build_proxy("default", "client", "10.244.0.1")),
         ports,
         listener,
         folder,
-        authority.build_secrets(CLIENT_ID),
+        authority.build_secrets(client_id),
     )
     async with run_pair(server, client, folder) as (server_envoy, client_envoy):
         yield ports, server_envoy, client_envoy

@@ -15,7 +15,9 @@ TELEMETRY = "telemetry.istio.io"
 EXTENSIONS = "extensions.istio.io"
 GATEWAY = "gateway.networking.k8s.io"
 
-_TRANSLATED = frozenset({"DestinationRule", "Gateway", "PeerAuthentication", "ServiceEntry", "VirtualService"})
+_TRANSLATED = frozenset(
+    {"AuthorizationPolicy", "DestinationRule", "Gateway", "PeerAuthentication", "ServiceEntry", "VirtualService"}
+)
 
 
 def _column(name: str, json_path: str) -> Column:

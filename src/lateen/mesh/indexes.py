@@ -13,6 +13,7 @@ from lateen.base.hosts import is_wildcard
 from lateen.base.names import ObjectRef
 from lateen.incremental.inputs import Index
 from lateen.mesh.inputs import (
+    AUTHORIZATION_POLICIES,
     DESTINATION_RULES,
     ENDPOINT_SLICES,
     GATEWAYS,
@@ -110,6 +111,9 @@ PODS_BY_ADDRESS = Index("pods by address", PODS, lambda _, row: row.addresses)
 PODS_BY_LABEL = Index("pods by label", PODS, lambda ref, row: [(ref.namespace, *label) for label in row.labels])
 PEER_AUTHENTICATIONS_BY_NAMESPACE = Index(
     "peer authentications by namespace", PEER_AUTHENTICATIONS, lambda ref, _: (ref.namespace,)
+)
+AUTHORIZATION_POLICIES_BY_NAMESPACE = Index(
+    "authorization policies by namespace", AUTHORIZATION_POLICIES, lambda ref, _: (ref.namespace,)
 )
 VIRTUAL_SERVICES_BY_HOST = Index(
     "virtual services by host",

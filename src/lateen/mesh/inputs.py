@@ -14,6 +14,7 @@ from typing import Any
 from lateen.api.objects import key_of
 from lateen.base.names import ObjectRef
 from lateen.incremental.inputs import Change, Table
+from lateen.mesh.authorization_rows import AuthorizationPolicyRow, build_authorization_policy_row
 from lateen.mesh.routing_rows import (
     DestinationRuleRow,
     GatewayRow,
@@ -41,6 +42,7 @@ SERVICES: Table[ServiceRef, ServiceRow] = Table("services")
 ENDPOINT_SLICES: Table[ObjectRef, EndpointSliceRow] = Table("endpoint slices")
 PODS: Table[ObjectRef, PodRow] = Table("pods")
 PEER_AUTHENTICATIONS: Table[ObjectRef, PeerAuthenticationRow] = Table("peer authentications")
+AUTHORIZATION_POLICIES: Table[ObjectRef, AuthorizationPolicyRow] = Table("authorization policies")
 VIRTUAL_SERVICES: Table[ObjectRef, VirtualServiceRow] = Table("virtual services")
 DESTINATION_RULES: Table[ObjectRef, DestinationRuleRow] = Table("destination rules")
 GATEWAYS: Table[ObjectRef, GatewayRow] = Table("gateways")
@@ -61,6 +63,7 @@ _READERS: dict[str, tuple[Table[Any, Any], _Reader]] = {
     "EndpointSlice": (ENDPOINT_SLICES, build_slice_row),
     "Pod": (PODS, build_pod_row),
     "PeerAuthentication": (PEER_AUTHENTICATIONS, build_peer_authentication_row),
+    "AuthorizationPolicy": (AUTHORIZATION_POLICIES, build_authorization_policy_row),
     "VirtualService": (VIRTUAL_SERVICES, build_virtual_service_row),
     "DestinationRule": (DESTINATION_RULES, build_destination_rule_row),
     "Gateway": (GATEWAYS, build_gateway_row),

@@ -230,7 +230,7 @@ def build_peer_authentication_row(document: Mapping[str, Any]) -> PeerAuthentica
     found = decode(document, PeerAuthentication).value
     if found is None:
         created = metadata_of(document).get("creationTimestamp")
-        selector = _read_selector(document)
+        selector = read_selector(document)
         return PeerAuthenticationRow(created=str(created or ""), selector=selector, mode="STRICT", ports=())
     spec = found.spec
     ports = [
@@ -252,7 +252,7 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(sorted({part.strip() for part in text.split(",") if part.strip()}))
 
 
-def _read_selector(document: Mapping[str, Any]) -> Labels:
+def read_selector(document: Mapping[str, Any]) -> Labels:
     """Return the selector of a document that its type does not fit, as far as it is one."""
     try:
         return sort_labels(msgspec.convert(document["spec"]["selector"]["matchLabels"], dict[str, str]))

@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from lateen.api.codec import decode
+from lateen.api.extension_provider import ExtensionProvider
 from lateen.api.http_route import HTTPRetry
 from lateen.api.mesh_config import MeshConfig
 from lateen.base.names import CLUSTER_DOMAIN, TRUST_DOMAIN
@@ -49,6 +50,8 @@ class MeshSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_refresh_rate: timedelta = timedelta(seconds=60)
     verify_by_system_roots: bool = True
     """Whether servers outside of the mesh must show a certificate that the system's authorities vouch for."""
+    authorizers: tuple[ExtensionProvider, ...] = ()
+    """The extension providers that decide for policies whose action is CUSTOM."""
 
 
 DEFAULT_SETTINGS = MeshSettings()
@@ -78,6 +81,9 @@ def parse_settings(text: str) -> MeshSettings:
         retries=config.default_http_retry_policy,
         dns_refresh_rate=config.dns_refresh_rate,
         verify_by_system_roots=config.verify_certificate_at_client,
+        authorizers=tuple(
+            one for one in config.extension_providers if one.envoy_ext_authz_http or one.envoy_ext_authz_grpc
+        ),
     )
 
 

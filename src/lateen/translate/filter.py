@@ -10,7 +10,7 @@ Source: Istio's pilot/pkg/networking/core (buildHTTPConnectionManager).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lateen.envoy.messages import EnvoyMessage, message_class, pack_any
@@ -33,6 +33,15 @@ SERVER_NAME = "istio-envoy"  # the `server` header of inbound answers, as Istio 
 
 _DYNAMIC_DNS_FILTER = "envoy.filters.http.dynamic_forward_proxy"
 _APPLICATION_PROTOCOLS_KEY = "envoy.network.application_protocols"
+
+
+NamedFilters = Sequence[tuple[str, EnvoyMessage]]
+"""Filters as (name, configuration), in the order in which they run."""
+
+
+def build_network_filters(filters: NamedFilters) -> list[EnvoyMessage]:
+    """Return filters of connections."""
+    return [_build_filter(name, config) for name, config in filters]
 
 
 def build_tcp_filters(cluster: str) -> list[EnvoyMessage]:
@@ -66,11 +75,14 @@ def build_outbound_http_filters(
     return [_build_filter("envoy.filters.network.http_connection_manager", manager)]
 
 
-def build_gateway_http_filters(stat_prefix: str, route_name: str) -> list[EnvoyMessage]:
+def build_gateway_http_filters(
+    stat_prefix: str, route_name: str, authorization: NamedFilters = ()
+) -> list[EnvoyMessage]:
     """Return the filters of a gateway: clients are strangers, whose address and certificate apps are told."""
     manager = _build_manager(
         stat_prefix,
         faults=True,
+        authorization=authorization,
         server_name=SERVER_NAME,
         use_remote_address={"value": True},
         forward_client_cert_details="SANITIZE_SET",
@@ -86,11 +98,14 @@ def _build_route_source(routes: str | EnvoyMessage) -> dict[str, Any]:
     return {"route_config": routes}
 
 
-def build_inbound_http_filters(stat_prefix: str, route_config: EnvoyMessage) -> list[EnvoyMessage]:
+def build_inbound_http_filters(
+    stat_prefix: str, route_config: EnvoyMessage, authorization: NamedFilters = ()
+) -> list[EnvoyMessage]:
     """Return the filters that pass requests to the app."""
     manager = _build_manager(
         stat_prefix,
         faults=False,
+        authorization=authorization,
         route_config=route_config,
         server_name=SERVER_NAME,
         http2_protocol_options={"allow_connect": True},
@@ -100,10 +115,11 @@ def build_inbound_http_filters(stat_prefix: str, route_config: EnvoyMessage) -> 
     return [_build_filter("envoy.filters.network.http_connection_manager", manager)]
 
 
-def _build_http_filters(*, faults: bool, dynamic_dns: bool) -> list[EnvoyMessage]:
-    filters: list[tuple[str, EnvoyMessage]] = []
+def _build_http_filters(*, authorization: NamedFilters, faults: bool, dynamic_dns: bool) -> list[EnvoyMessage]:
+    # First: who may not ask gets nothing, be it a fault or a preflight's answer. Their own order is `authorization`'s.
+    filters: list[tuple[str, EnvoyMessage]] = [*authorization]
     if faults:
-        # First: a request that is refused or held back on purpose does nothing else. Routes set both.
+        # Next: a request that is refused or held back on purpose does nothing else. Routes set both.
         filters += [(FAULT_FILTER, HTTPFault()), (CORS_FILTER, Cors())]
     if dynamic_dns:
         # Before the router: a name must be resolved before its cluster is used.
@@ -113,11 +129,13 @@ def _build_http_filters(*, faults: bool, dynamic_dns: bool) -> list[EnvoyMessage
     return [HttpFilter(name=name, typed_config=pack_any(config)) for name, config in filters]
 
 
-def _build_manager(stat_prefix: str, *, faults: bool, dynamic_dns: bool = False, **fields: Any) -> EnvoyMessage:
+def _build_manager(
+    stat_prefix: str, *, faults: bool, authorization: NamedFilters = (), dynamic_dns: bool = False, **fields: Any
+) -> EnvoyMessage:
     fields = {"use_remote_address": {"value": False}} | fields
     return ConnectionManager(
         stat_prefix=f"{stat_prefix};",
-        http_filters=_build_http_filters(faults=faults, dynamic_dns=dynamic_dns),
+        http_filters=_build_http_filters(authorization=authorization, faults=faults, dynamic_dns=dynamic_dns),
         stream_idle_timeout=NEVER,
         proxy_100_continue=True,
         upgrade_configs=[{"upgrade_type": "websocket"}],

@@ -25,7 +25,8 @@ from lateen.mesh.gateway import PASSTHROUGH_MODES, GatewayPort, GatewayServer, P
 from lateen.mesh.rows import Labels
 from lateen.mesh.virtual_service import gateway_virtual_services
 from lateen.mesh.visibility import mesh_settings
-from lateen.translate.filter import build_gateway_http_filters
+from lateen.translate.authorization_filter import Guards, build_guards
+from lateen.translate.filter import build_gateway_http_filters, build_network_filters
 from lateen.translate.gateway_route import list_common_hosts
 from lateen.translate.gateway_tls import build_server_tls
 from lateen.translate.http_match import RouteContext
@@ -44,24 +45,25 @@ _CONNECT_TIMEOUT = {"seconds": 15}
 
 
 @query
-def gateway_listeners(db: Database, labels: Labels, ports: PortMap, viewer: str) -> ResourceSet:
-    """Return the listeners of the gateway that workloads with these labels are."""
-    found = [_build_listener(db, port, viewer) for port in gateway_ports(db, labels, ports)]
+def gateway_listeners(db: Database, namespace: str, labels: Labels, ports: PortMap, viewer: str) -> ResourceSet:
+    """Return the listeners of the gateway that workloads of a namespace with these labels are."""
+    guards = build_guards(db, namespace, labels)
+    found = [_build_listener(db, port, viewer, guards) for port in gateway_ports(db, labels, ports)]
     return ResourceSet(listener for listener in found if listener is not None)
 
 
-def _build_listener(db: Database, port: GatewayPort, viewer: str) -> Resource | None:
+def _build_listener(db: Database, port: GatewayPort, viewer: str, guards: Guards) -> Resource | None:
     address = port.bind or ANY_ADDRESS
     stat_prefix = f"outbound_{address}_{port.number}"
     if port.protocol.is_http:
-        filters = build_gateway_http_filters(stat_prefix, port.servers[0].route_name)
+        filters = build_gateway_http_filters(stat_prefix, port.servers[0].route_name, guards.requests)
         chains = [FilterChain(filters=filters, transport_socket_connect_timeout=_CONNECT_TIMEOUT)]
     else:
         taken: set[tuple[str, ...]] = set()
         chains = [
             chain
             for server in port.servers
-            for chain in _build_chains(db, server, stat_prefix, viewer)
+            for chain in _build_chains(db, server, stat_prefix, viewer, guards)
             if not _overlaps(tuple(chain.filter_chain_match.server_names), taken)
         ]
     if not chains:
@@ -86,23 +88,25 @@ def _overlaps(names: tuple[str, ...], taken: set[tuple[str, ...]]) -> bool:
     return False
 
 
-def _build_chains(db: Database, server: GatewayServer, stat_prefix: str, viewer: str) -> list[EnvoyMessage]:
+def _build_chains(
+    db: Database, server: GatewayServer, stat_prefix: str, viewer: str, guards: Guards
+) -> list[EnvoyMessage]:
     """Return the filter chains of a server that carries TLS or bytes."""
     tls = server.server.tls
     if tls is not None and tls.mode in PASSTHROUGH_MODES:
-        return _build_passing_chains(db, server, viewer)
+        return _build_passing_chains(db, server, viewer, guards)
     match = {"server_names": list(server.server_names)} if server.server_names else None
     settings = mesh_settings(db)
     domains = (settings.trust_domain, *settings.trust_domain_aliases)
     socket = None if tls is None else build_server_tls(tls, domains, requests=bool(server.route_name))
     if server.route_name:
-        filters = build_gateway_http_filters(server.server.name or stat_prefix, server.route_name)
+        filters = build_gateway_http_filters(server.server.name or stat_prefix, server.route_name, guards.requests)
     else:
         bound = _list_bound(db, server, viewer)
         routes = [route for ref in bound for route in list_tcp_routes(db, [ref], _build_context(server, viewer))]
         if not routes:
             return []
-        filters = build_stream_filters(routes[0].clusters)
+        filters = [*build_network_filters(guards.streams), *build_stream_filters(routes[0].clusters)]
     return [
         FilterChain(
             filter_chain_match=match,
@@ -113,13 +117,13 @@ def _build_chains(db: Database, server: GatewayServer, stat_prefix: str, viewer:
     ]
 
 
-def _build_passing_chains(db: Database, server: GatewayServer, viewer: str) -> list[EnvoyMessage]:
+def _build_passing_chains(db: Database, server: GatewayServer, viewer: str, guards: Guards) -> list[EnvoyMessage]:
     context = _build_context(server, viewer)
     routes = [route for ref in _list_bound(db, server, viewer) for route in list_tls_routes(db, ref, context)]
     return [
         FilterChain(
             filter_chain_match={"server_names": [name for name in route.server_names if name != "*"]},
-            filters=build_stream_filters(route.clusters),
+            filters=[*build_network_filters(guards.streams), *build_stream_filters(route.clusters)],
             transport_socket_connect_timeout=_CONNECT_TIMEOUT,
         )
         for route in routes

@@ -67,7 +67,7 @@ def proxy_listeners(db: Database, proxy: Proxy) -> ResourceSet:
     workload = find_workload(db, proxy)
     if proxy.type == "router":
         ports = find_port_map(db, targets(db, workload, addressed))
-        return gateway_listeners(db, workload.labels, ports, find_proxy_scope(db, proxy).viewer)
+        return gateway_listeners(db, workload.namespace, workload.labels, ports, find_proxy_scope(db, proxy).viewer)
     return listeners(db, find_proxy_scope(db, proxy), workload, addressed)
 
 

@@ -28,8 +28,13 @@ from lateen.mesh.authn import MutualTls, PeerPolicy, peer_policy
 from lateen.mesh.protocol import Protocol
 from lateen.mesh.service import Target, Workload, find_service, targets
 from lateen.mesh.visibility import mesh_settings
+from lateen.translate.authorization_filter import Guards, build_guards
 from lateen.translate.cluster import BLACK_HOLE_CLUSTER
-from lateen.translate.filter import build_inbound_http_filters, build_tcp_filters
+from lateen.translate.filter import (
+    build_inbound_http_filters,
+    build_network_filters,
+    build_tcp_filters,
+)
 from lateen.translate.inbound_app import (
     INBOUND_PASSTHROUGH_CLUSTER,
     build_inbound_routes,
@@ -77,6 +82,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     stat_prefix: str
     route_port: int
     operation: str
+    guards: Guards
 
     @property
     def needs_tls_inspection(self) -> bool:
@@ -94,7 +100,8 @@ def inbound_listener(db: Database, workload: Workload, addressed: tuple[Target, 
     """Return `virtualInbound` of a workload; `addressed` are targets that only its address tells."""
     policy = peer_policy(db, workload.namespace, workload.labels)
     settings = mesh_settings(db)
-    doors = _list_doors(db, policy, targets(db, workload, addressed))
+    guards = build_guards(db, workload.namespace, workload.labels)
+    doors = _list_doors(db, policy, targets(db, workload, addressed), guards)
     tls = build_downstream_tls((settings.trust_domain, *settings.trust_domain_aliases), SERVER_ALPN)
     black_hole = FilterChain(
         name="virtualInbound-blackhole",
@@ -114,9 +121,11 @@ def inbound_listener(db: Database, workload: Workload, addressed: tuple[Target, 
     return build_resource(listener)
 
 
-def _list_doors(db: Database, policy: PeerPolicy, ports: tuple[tuple[int, tuple[Target, ...]], ...]) -> list[Door]:
+def _list_doors(
+    db: Database, policy: PeerPolicy, ports: tuple[tuple[int, tuple[Target, ...]], ...], guards: Guards
+) -> list[Door]:
     """Return the doors of a workload: the one for all ports first, then by port number."""
-    doors = {port: _build_open_door(port, mode) for port, mode in policy.ports}
+    doors = {port: _build_open_door(port, mode, guards) for port, mode in policy.ports}
     for port, found in ports:
         service = find_service(db, found[0].ref)
         assert service is not None, "a target without its service"
@@ -132,11 +141,12 @@ def _list_doors(db: Database, policy: PeerPolicy, ports: tuple[tuple[int, tuple[
             stat_prefix=f"inbound_{name}",
             route_port=found[0].service_port,
             operation=f"{service.host}:{found[0].service_port}/*",
+            guards=guards,
         )
-    return [_build_open_door(0, policy.mode), *(doors[port] for port in sorted(doors))]
+    return [_build_open_door(0, policy.mode, guards), *(doors[port] for port in sorted(doors))]
 
 
-def _build_open_door(port: int, mode: MutualTls) -> Door:
+def _build_open_door(port: int, mode: MutualTls, guards: Guards) -> Door:
     return Door(
         port=port,
         protocol=Protocol.AUTO,
@@ -147,6 +157,7 @@ def _build_open_door(port: int, mode: MutualTls) -> Door:
         stat_prefix=INBOUND_PASSTHROUGH_CLUSTER,
         route_port=0,
         operation=":0/*",
+        guards=guards,
     )
 
 
@@ -193,11 +204,11 @@ def _match_mesh(alpn: Iterable[str], *, strict: bool) -> dict[str, Any]:
 
 def _build_requests(door: Door) -> list[EnvoyMessage]:
     routes = build_inbound_routes(door.cluster, door.route_port, door.operation)
-    return build_inbound_http_filters(door.stat_prefix, routes)
+    return build_inbound_http_filters(door.stat_prefix, routes, door.guards.requests)
 
 
 def _build_bytes(door: Door) -> list[EnvoyMessage]:
-    return build_tcp_filters(door.cluster)
+    return [*build_network_filters(door.guards.streams), *build_tcp_filters(door.cluster)]
 
 
 def _build_chain(

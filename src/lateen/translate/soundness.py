@@ -62,6 +62,11 @@ def is_expression(text: str) -> bool:
     return True
 
 
+def is_header(name: str, value: str) -> bool:
+    """Whether Envoy takes a header."""
+    return _HEADER_NAME.fullmatch(name) is not None and _FORBIDDEN_IN_VALUES.search(value) is None
+
+
 def _is_sound_string(match: StringMatch | None) -> bool:
     return match is None or match.regex is None or match.regex == "*" or is_expression(match.regex)
 
