@@ -32,14 +32,20 @@ async def review(api: RunningServer, token: str, *audiences: str, reviewer: str 
     return status
 
 
-@pytest.mark.parametrize("path", ["/version", "/healthz", "/livez", "/readyz"])
+@pytest.mark.parametrize("path", ["/version", "/healthz"])
 async def test_everybody_may_ask_for_version_and_health(api: RunningServer, path: str) -> None:
     assert (await api.request("GET", path, token=None)).status == 200
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/api", "/apis", "/api/v1", "/openapi/v2", "/openapi/v3", "/api/v1/pods", "/apis/apps/v1/deployments"]
-)
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/readyz/ping"])
+async def test_who_is_known_may_ask_how_the_server_is(api: RunningServer, path: str) -> None:
+    assert (await api.request("GET", path, token="node")).status == 200
+
+
+_CLOSED = ["/", "/api", "/apis", "/api/v1", "/openapi/v2", "/openapi/v3", "/api/v1/pods", "/apis/apps/v1/deployments"]
+
+
+@pytest.mark.parametrize("path", [*_CLOSED, "/livez", "/readyz"])
 async def test_anonymous_requests_reach_nothing_else(api: RunningServer, path: str) -> None:
     answer = await api.request("GET", path, token=None)
     assert (answer.status, answer.document["reason"]) == (403, "Forbidden")

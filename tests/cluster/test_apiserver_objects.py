@@ -187,6 +187,18 @@ async def test_a_patch_that_does_not_fit_is_refused(
     assert answer.document["kind"] == "Status"
 
 
+async def test_a_failed_test_of_a_json_patch_says_which(api: RunningServer) -> None:
+    await api.create(MAPS, config_map(x="1"))
+    patch = [{"op": "test", "path": "/data/x", "value": "0"}]
+    answer = await api.request("PATCH", f"{MAPS}/a", patch, media_type=JSON_PATCH)
+    assert "/data/x" in answer.document["details"]["causes"][0]["message"]
+
+
+async def test_a_subresource_that_is_not_there_has_details_for_kubectl_debug(api: RunningServer) -> None:
+    answer = await api.request("GET", f"{MAPS}/a/none")
+    assert (answer.status, answer.document["details"]) == (404, {})
+
+
 async def test_a_dry_run_answers_as_if_and_stores_nothing(api: RunningServer) -> None:
     answer = await api.request("POST", MAPS, config_map(), dryRun="All")
     assert (answer.status, bool(answer.document["metadata"]["uid"])) == (201, True)

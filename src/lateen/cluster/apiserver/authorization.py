@@ -17,8 +17,10 @@ from lateen.cluster.apiserver.authentication import AUTHENTICATED, User
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete")
 
-HEALTH_PATHS = frozenset({"/version", "/healthz", "/livez", "/readyz"})
+PUBLIC_PATHS = frozenset({"/version", "/healthz"})
 """Open to everybody."""
+
+_HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
 
 _DISCOVERY_PREFIXES = ("/api", "/apis", "/openapi")
 _SELF_REVIEWS = frozenset(
@@ -125,10 +127,13 @@ def _may_read_path(user: User, action: Action) -> bool:
     if action.verb not in ("get", "head", "options"):
         return False
     path = action.path.rstrip("/")
-    if path in HEALTH_PATHS or path.startswith(("/livez/", "/readyz/", "/healthz/")):
+    if path in PUBLIC_PATHS or (AUTHENTICATED in user.groups and _is_under(path, _HEALTH_PATHS)):
         return True
-    opened = any(path == prefix or path.startswith(prefix + "/") for prefix in _DISCOVERY_PREFIXES)
-    return opened and user.name in RULES
+    return user.name in RULES and _is_under(path, _DISCOVERY_PREFIXES)
+
+
+def _is_under(path: str, prefixes: tuple[str, ...]) -> bool:
+    return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)
 
 
 def _covers(rule: Rule, action: Action) -> bool:

@@ -35,7 +35,10 @@ class StatusError(LateenError):
         self.headers = dict(headers or {})
 
     def build_status(self) -> dict[str, Any]:
-        """The `Status` object that is the response's body."""
+        """The `Status` object that is the response's body.
+
+        It has details even when there are none: kubectl looks into those of a 404 unasked and would crash.
+        """
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -46,7 +49,7 @@ class StatusError(LateenError):
             "details": self.details,
             "code": self.code,
         }
-        return {name: value for name, value in status.items() if (value != "" and value != {}) or name == "metadata"}
+        return {name: value for name, value in status.items() if value != ""}
 
 
 def build_success(kind: Kind, name: str, uid: str) -> dict[str, Any]:

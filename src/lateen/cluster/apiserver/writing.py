@@ -233,6 +233,11 @@ def _wrap_patch_error(resource: Resource, name: str, error: PatchError) -> Statu
             422,
             "Invalid",
             f"the server rejected our request due to an error in our request: {error.message}",
-            details={"name": name, "group": resource.kind.group, "kind": resource.kind.plural},
+            details={
+                "name": name,
+                "group": resource.kind.group,
+                "kind": resource.kind.plural,
+                "causes": [{"reason": "UnexpectedServerResponse", "message": error.message}],
+            },
         )
     return bad_request(error.message)
