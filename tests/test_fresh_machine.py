@@ -10,6 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,9 +69,6 @@ class FreshMachine:
         self.user, self.group = (65534, 65534) if os.getuid() == 0 else (os.getuid(), os.getgid())
         if os.getuid() == 0:
             subprocess.run(["chown", "-R", f"{self.user}:{self.group}", str(folder)], check=True)
-        for parent in [folder, *folder.parents][:4]:
-            if os.access(parent, os.W_OK) and parent.stat().st_uid == os.getuid():
-                parent.chmod(parent.stat().st_mode | 0o055)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the clone; standard output and error come back together."""
@@ -98,11 +97,17 @@ class FreshMachine:
         )
 
 
+@pytest.fixture
+def machine() -> Iterator[FreshMachine]:
+    """A fresh machine in a directory that its user can reach, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="lateen-fresh-"))
+    folder.chmod(0o755)
+    yield FreshMachine(folder)
+    shutil.rmtree(folder)
+
+
 @pytest.mark.fresh_machine
-def test_both_commands_of_the_readme_work_on_a_machine_with_nothing_but_python(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    machine = FreshMachine(tmp_path_factory.mktemp("fresh"))
+def test_both_commands_of_the_readme_work_on_a_machine_with_nothing_but_python(machine: FreshMachine) -> None:
     for program in HIDDEN_PROGRAMS:
         assert machine.run("sh", "-c", f"{program} --version").returncode != 0, f"{program} is not hidden"
 
