@@ -56,6 +56,24 @@ async def test_what_is_applied_reaches_the_proxy(cluster: Cluster, discovery: Di
         assert (CLUSTER, REVIEWS) in client.removed
 
 
+async def test_a_policy_reaches_the_proxy_that_enforces_it(cluster: Cluster, discovery: Discovery) -> None:
+    policy = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "nothing", "namespace": "default"},
+        "spec": {},
+    }
+    name = b"ns[default]-policy[nothing]-rule[0]"
+    async with plain_client(discovery) as client:
+        client.subscribe(LISTENER)
+        await until(lambda: "virtualInbound" in client.held[LISTENER])
+        assert name not in client.held[LISTENER]["virtualInbound"].value
+        await cluster.put(policy)
+        await until(lambda: name in client.held[LISTENER]["virtualInbound"].value)
+        await cluster.delete("AuthorizationPolicy", "nothing")
+        await until(lambda: name not in client.held[LISTENER]["virtualInbound"].value)
+
+
 async def test_a_change_is_sent_to_those_it_concerns_and_alone(cluster: Cluster, discovery: Discovery) -> None:
     for name in ("reviews", "ratings"):
         await cluster.put(build_service(name))

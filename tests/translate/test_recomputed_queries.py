@@ -74,12 +74,18 @@ def change_endpoint() -> tuple[dict[str, Any], dict[str, Any]]:
     return build_slice(CHANGED), build_slice(CHANGED, "10.243.0.1")
 
 
+def change_authorization() -> tuple[dict[str, Any], dict[str, Any]]:
+    policy = {"kind": "AuthorizationPolicy", "metadata": {"name": "deny", "namespace": "ns0"}}
+    return policy | {"spec": {"action": "DENY"}}, policy | {"spec": {"action": "DENY", "rules": [{}]}}
+
+
 CHANGES = pytest.mark.parametrize(
     ("change", "most"),
     [
         pytest.param(change_protocol, 20, id="protocol of a port"),
         pytest.param(change_virtual_address, 20, id="virtual address"),
         pytest.param(change_endpoint, 8, id="endpoint"),
+        pytest.param(change_authorization, 8, id="authorization"),
     ],
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -75,10 +76,45 @@ def peer_authentications(draw: st.DrawFn, number: int) -> dict[str, Any]:
 
 
 @st.composite
+def authorization_policies(draw: st.DrawFn, number: int) -> dict[str, Any]:
+    providers = st.sampled_from(["by-http", "nowhere"])
+    rules = st.sampled_from(
+        [
+            {},
+            {"from": [{"source": {"namespaces": ["shop"]}}]},
+            {"to": [{"operation": {"methods": ["GET"], "ports": ["8080"]}}]},
+            {"when": [{"key": "unknown", "values": ["x"]}]},
+        ]
+    )
+    spec: dict[str, Any] = {
+        "action": draw(st.sampled_from(["ALLOW", "DENY", "AUDIT", "CUSTOM"])),
+        "provider": {"name": draw(providers)},
+        "rules": draw(st.lists(rules, max_size=2)),
+    }
+    if draw(st.booleans()):
+        spec["selector"] = {"matchLabels": {"app": f"app-{draw(st.integers(0, 2))}"}}
+    metadata = {
+        "name": f"policy-{number}",
+        "namespace": draw(st.sampled_from((*NAMESPACES, "istio-system"))),
+        "annotations": {"istio.io/dry-run": draw(st.sampled_from(["true", "false"]))},
+    }
+    return {"kind": "AuthorizationPolicy", "metadata": metadata, "spec": spec}
+
+
+AUTHORIZER = {"name": "by-http", "envoyExtAuthzHttp": {"service": "service-0.default.svc.cluster.local", "port": 80}}
+MESH_CONFIG = {
+    "kind": "ConfigMap",
+    "metadata": {"name": "istio", "namespace": "istio-system"},
+    "data": {"mesh": json.dumps({"extensionProviders": [AUTHORIZER]})},
+}
+
+
+@st.composite
 def meshes(draw: st.DrawFn) -> list[dict[str, Any]]:
     found_services = [draw(services(number)) for number in range(draw(st.integers(1, 4)))]
     found_pods = [draw(pods(number)) for number in range(draw(st.integers(1, 3)))]
     policies = [draw(peer_authentications(number)) for number in range(draw(st.integers(0, 2)))]
+    policies += [draw(authorization_policies(number)) for number in range(draw(st.integers(0, 3)))]
     slices = [
         {
             "kind": "EndpointSlice",
@@ -100,7 +136,7 @@ def meshes(draw: st.DrawFn) -> list[dict[str, Any]]:
         }
         for service in found_services
     ]
-    return [*found_services, *found_pods, *policies, *slices, *draw(routing_objects())]
+    return [MESH_CONFIG, *found_services, *found_pods, *policies, *slices, *draw(routing_objects())]
 
 
 def find_cluster_names(configuration: Configuration) -> set[str]:
@@ -114,9 +150,17 @@ def find_cluster_names(configuration: Configuration) -> set[str]:
                     names |= {weighted.name for weighted in config.weighted_clusters.clusters} or {config.cluster}
                 elif one.name.endswith("http_connection_manager"):
                     names |= find_routed_clusters(config.route_config)
+                    names |= find_authorizers(config)
     for routes in configuration.routes.values():
         names |= find_routed_clusters(routes)
     return names
+
+
+def find_authorizers(manager: EnvoyMessage) -> set[str]:
+    """Return the clusters that filters of requests ask for leave."""
+    name = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
+    configs = [decode(name, one.typed_config.value) for one in manager.http_filters if one.name.endswith("ext_authz")]
+    return {config.http_service.server_uri.cluster for config in configs}
 
 
 def find_routed_clusters(routes: EnvoyMessage) -> set[str]:
