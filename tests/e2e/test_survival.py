@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from .conftest import Mesh, peer_authentication, pod, poll, service
-from .processes import descendants, namespaces_of, pids_of
+from .processes import descendants, namespaces_of, orphans_in, pids_of
 
 NAMESPACE = "s"
 ECHO = ["python3", "-S", "-m", "lateen.samples.tcp_echo", "9000", "echo"]
@@ -194,6 +194,7 @@ def test_down_leaves_no_process_namespace_mount_or_socket(own: Mesh) -> None:
 
 
 def test_ctrl_c_leaves_no_process_namespace_mount_or_socket(own: Mesh) -> None:
+    own.down()
     command = [*own.command, "up", "--ports", "auto"]
     with subprocess.Popen(command, env=own.environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -207,6 +208,7 @@ def test_ctrl_c_leaves_no_process_namespace_mount_or_socket(own: Mesh) -> None:
 
 @pytest.mark.parametrize("step", ["looking at the machine", "starting the API server", "starting the control plane"])
 def test_ctrl_c_while_it_starts_leaves_nothing(own: Mesh, step: str) -> None:
+    own.down()
     command = [*own.command, "up", "--ports", "auto"]
     with subprocess.Popen(command, env=own.environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
@@ -221,7 +223,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(own: Mesh, step: str) -> None:
 def assert_nothing_left(mesh: Mesh, processes: dict[int, str], namespaces: set[str]) -> None:
     """Neither processes nor their namespaces, neither mounts nor sockets."""
     assert [pid for pid in processes if descendants(pid).get(pid) == processes[pid]] == []
-    assert namespaces_of() & namespaces == set()
+    assert orphans_in(namespaces) == []
     assert pids_of(str(mesh.state.path)) == []
     runtime = mesh.state.runtime
     assert not runtime.exists() or [path for path in runtime.rglob("*") if path.is_socket()] == []
