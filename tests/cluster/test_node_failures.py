@@ -1,13 +1,15 @@
 """Pods that go wrong in every way: each fails by itself, with a reason, and none hurts the node or its neighbours."""
 
+import contextlib
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from node_pods import SLEEP, RunningNode, config_map, run_node, shell, status_of
+from node_pods import SLEEP, RunningNode, config_map, is_ready, run_node, shell, status_of
 
 from lateen.api.objects import JsonObject
 from lateen.cluster.images import ImageTable
@@ -145,3 +147,30 @@ async def test_a_pod_has_its_own_bound_of_processes(node: RunningNode) -> None:
     )
     await node.until_phase("forking", "Failed")
     assert "fork" in await node.log("forking")
+
+
+async def test_a_new_sandbox_is_initialized_like_the_first(node: RunningNode) -> None:
+    made = await node.create(
+        "twice",
+        app(),
+        initContainers=[shell("echo initialized >> /v/log", "first", volumeMounts=[{"name": "v", "mountPath": "/v"}])],
+        volumes=[{"name": "v", "emptyDir": {}}],
+    )
+    await node.until_ready("twice")
+    os.kill(find_process("lateen: pod twice"), signal.SIGKILL)
+    again = await node.until("twice", lambda found: is_ready(found) and status_of(found)["restartCount"], "ready again")
+    [init] = again["status"]["initContainerStatuses"]
+    assert init["restartCount"] == 1 and init["state"]["terminated"]["exitCode"] == 0
+    log = node.state.pods / made["metadata"]["uid"] / "volumes" / "v" / "log"
+    assert log.read_text() == "initialized\n" * 2
+    assert status_of(again)["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
+
+
+def find_process(title: str) -> int:
+    """Pid of the one process with this title."""
+    titles: dict[Path, str] = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            titles[path] = path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    [found] = [path for path, text in titles.items() if text == title]
+    return int(found.parent.name)

@@ -100,6 +100,13 @@ class Mesh:
         found: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
         return found
 
+    def get_all(self, kind: str, namespace: str) -> list[dict[str, Any]]:
+        """All objects of a kind in a namespace, as JSON."""
+        found: list[dict[str, Any]] = json.loads(self.kubectl("-n", namespace, "get", kind, "-o", "json").stdout)[
+            "items"
+        ]
+        return found
+
     def wait_ready(self, namespace: str, *pods: str, seconds: float = 40.0) -> None:
         """Wait until pods have condition Ready."""
         names = [f"pod/{pod}" for pod in pods] or ["pod", "--all"]

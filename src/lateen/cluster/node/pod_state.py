@@ -101,10 +101,14 @@ class PodState:
             self.event("BackOff", text, warning=True, container=name)
 
     def end_all(self, code: int, reason: str, message: str) -> None:
-        """Every container is gone with the sandbox."""
+        """Every container is gone with the sandbox; a new one has to be initialized, unless the pod is over."""
         for name, state in self.record.containers.items():
             if state.stage in (Stage.RUNNING, Stage.STARTING):
                 self.end(name, code, reason, message)
+        over = sync.find_phase(self.pod, self.record) in ("Succeeded", "Failed")
+        init = {each.name for each in self.pod.spec.init_containers if not sync.is_sidecar(each)}
+        for name, state in self.record.containers.items():
+            self.put(name, state.lose_sandbox(runs_again=name in init and not over))
         self.set(replace(self.record, sandbox=SandboxStage.ABSENT))
 
 

@@ -113,6 +113,13 @@ class ContainerRecord:
             backoff=following,
         )
 
+    def lose_sandbox(self, *, runs_again: bool) -> ContainerRecord:
+        """The record when the sandbox it ended in is gone; `runs_again` is for what prepares each new one."""
+        if not runs_again or not self.attempted:
+            return replace(self, of_earlier_sandbox=True)
+        last = self.ending or self.last
+        return replace(self, of_earlier_sandbox=True, stage=Stage.WAITING, last=last, ending=None, retry_at=None)
+
     def wait(self, reason: str, message: str, retry_at: datetime | None) -> ContainerRecord:
         """The record when it could not be started for a reason outside of it."""
         return replace(self, stage=Stage.WAITING, reason=reason, message=message, retry_at=retry_at)
