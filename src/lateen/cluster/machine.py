@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from lateen.cluster.network import interception, links, nft
 from lateen.cluster.network.netlink import NETLINK_ROUTE, NetlinkSocket
 from lateen.cluster.sandbox import kernel
+from lateen.cluster.sandbox.union import Stash, unite
 
 _MACHINES = ("x86_64", "aarch64")
 _SWITCHES = (
@@ -184,8 +185,8 @@ class _Steps:
 
     def _overlay(self) -> None:
         os.mkdir(f"{self._directory}/commands")
-        layers = f"lowerdir={self._directory}/commands:{self._directory}/usr/bin"
-        kernel.mount("overlay", f"{self._directory}/usr/bin", "overlay", kernel.MS_RDONLY, layers)
+        target, stash = f"{self._directory}/usr/bin", f"{self._directory}/lower"
+        unite(f"{self._directory}/commands", target, target, Stash(stash, stash))
 
     def _connect(self) -> None:
         with NetlinkSocket(NETLINK_ROUTE) as netlink:

@@ -14,9 +14,11 @@ import stat
 from typing import Any
 
 from lateen.cluster.sandbox import kernel
+from lateen.cluster.sandbox.union import Stash, unite
 
 HOST_ATTRIBUTES = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
 _VOLUME_ATTRIBUTES = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
+_STASH = "/opt/lateen/lower"
 _USR_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC_FROM_HOST = (
     "alternatives",
@@ -124,7 +126,8 @@ class Root:
 
     def _overlay_commands(self) -> None:
         if self._spec.get("commands"):
-            _overlay(self._spec["commands"], self._at("usr/bin"), self._at("usr/bin"))
+            directory, stash = self._at("usr/bin"), f"{_STASH}/commands"
+            unite(self._spec["commands"], directory, directory, Stash(self._at(stash), stash))
 
     def _mount_proc(self) -> None:
         flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
@@ -209,7 +212,8 @@ class Root:
         skeleton = f"/{_STAGE}/{self._stages}"
         _make_mount_point(os.path.join(skeleton, os.path.relpath(path, ancestor)), directory=directory)
         os.chmod(skeleton, 0o755)
-        _overlay(skeleton, ancestor, ancestor)
+        stash = f"{_STASH}/{self._stages}"
+        unite(skeleton, ancestor, ancestor, Stash(stash, stash))
 
     def _pivot(self) -> None:
         os.chdir(self._path)
@@ -252,10 +256,3 @@ def _make_mount_point(path: str, *, directory: bool) -> None:
 def _bind(source: str, target: str, attributes: int) -> None:
     kernel.mount(source, target, None, kernel.MS_BIND | kernel.MS_REC)
     kernel.restrict_mount(target, attributes)
-
-
-def _overlay(upper: str, lower: str, target: str) -> None:
-    """Show the files of two read-only directories as one, those of `upper` first."""
-    layers = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in (upper, lower))
-    options = "lowerdir=" + layers.replace(",", "\\,")
-    kernel.mount("overlay", target, "overlay", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_RDONLY, options)
