@@ -68,3 +68,8 @@ def test_a_report_is_one_sentence_for_the_user() -> None:
         "this machine cannot run pods: the step `mount proc` failed with EPERM (Operation not permitted)"
     )
     assert report.fix == "do this; or do that"
+
+
+def test_a_program_hidden_by_a_mount_does_not_keep_pods_from_running() -> None:
+    ok, _steps, failed, *_ = probe_after('mount --bind /dev/null "$(readlink -f /usr/bin/env)"')
+    assert ok, failed
