@@ -72,6 +72,14 @@ def main(argv: list[str] | None = None) -> int:
     # Until the event loop listens to it, a request to stop ends the start in order, as Ctrl-C would.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        return _run(state, progress, automatic_ports=arguments.automatic_ports)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _run(state: StateDir, progress: Progress, *, automatic_ports: bool) -> int:
+    """Probe the machine and run the cluster; its error is told to whoever started it, and is the exit status."""
+    try:
         state.create()
         lock = Lock(state)
         progress.send(step="looking at the machine")
@@ -80,10 +88,8 @@ def main(argv: list[str] | None = None) -> int:
             raise MachineError(report.message, fix=report.fix)
         find_envoy()
         progress.send(done="the machine can run pods")
-        _run_cluster(state, progress, automatic_ports=arguments.automatic_ports)
+        _run_cluster(state, progress, automatic_ports=automatic_ports)
         lock.release()
-    except KeyboardInterrupt:
-        return 0
     except LateenError as error:
         return _refuse(error, progress)
     except OSError as error:
