@@ -20,10 +20,10 @@ from lateen.api.schema.definitions import find_schema
 from lateen.api.three_way import build_apply_patch, find_last_applied, with_last_applied
 from lateen.api.yaml_loader import Document, load
 from lateen.base.diagnostics import Diagnostic, Level
-from lateen.base.errors import DataError, NotFoundError, UsageError
+from lateen.base.errors import DataError, LateenError, NotFoundError, UsageError
 from lateen.cli.session import Session, at_version, namespace_options, run_session
 from lateen.kube.client import PatchType
-from lateen.kube.errors import ApiInvalidError
+from lateen.kube.errors import ApiError, ApiInvalidError, ApiUnavailableError
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 # Go's decoder names the field without indices: `cannot unmarshal string into Go struct field Port.spec.ports.port ...`
@@ -77,7 +77,9 @@ def apply(*, files: tuple[str, ...], namespace: str | None, kubeconfig: Path | N
         for source, document in documents:
             try:
                 await _apply(session, document, source, namespace or session.namespace)
-            except DataError as error:
+            except (DataError, ApiError) as error:
+                if isinstance(error, ApiUnavailableError):
+                    raise
                 refused.append(_with_lines(error, document, source))
         return refused
 
@@ -116,9 +118,9 @@ def _word(kind: Kind) -> str:
     return f"{kind.singular}.{kind.group}" if kind.group else kind.singular
 
 
-def _with_lines(error: DataError, document: Document, source: str) -> DataError:
+def _with_lines(error: LateenError, document: Document, source: str) -> DataError:
     """The same refusal with one diagnostic per mistake, each with its line."""
-    if error.diagnostics:
+    if isinstance(error, DataError) and error.diagnostics:
         return error
     causes = error.details.get("causes") or [] if isinstance(error, ApiInvalidError) else []
     found = [(cause.get("field", ""), cause.get("message", "")) for cause in causes]

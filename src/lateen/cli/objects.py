@@ -152,32 +152,39 @@ def delete(
 
     async def work(session: Session) -> None:
         scope = namespace or session.namespace
+        going = []
         for word, name in parse_targets(words) if words else []:
             if not name:
                 raise UsageError("name what to delete", fix="for example `lateen delete pod/a`")
-            await _delete(session, await session.find_word(word), scope, name, wait=wait)
+            going.append(await _delete(session, await session.find_word(word), scope, name))
         for source, document in load_files(files):
             kind = await session.find_document(document.object, source)
             metadata = document.object.get("metadata") or {}
-            await _delete(session, kind, metadata.get("namespace") or scope, metadata["name"], wait=wait)
+            going.append(await _delete(session, kind, metadata.get("namespace") or scope, metadata["name"]))
+        for one in going if wait else ():
+            await _wait_until_gone(session, *one)
 
     if not words and not files:
         raise UsageError("what to delete is missing", fix="for example `lateen delete pod/a` or `-f FILE`")
     run_session(kubeconfig, work)
 
 
-async def _delete(session: Session, kind: Kind, namespace: str, name: str, *, wait: bool) -> None:
+async def _delete(session: Session, kind: Kind, namespace: str, name: str) -> tuple[Kind, str, str, str | None]:
+    """Ask for the deletion, and return what to wait for; those behind a namespace are asked for before it is gone."""
     deleted = await session.client.delete(kind, namespace, name)
-    uid = (deleted.get("metadata") or {}).get("uid")
-    while wait and uid:
+    click.echo(f'{_word(kind)} "{name}" deleted')
+    return kind, namespace, name, (deleted.get("metadata") or {}).get("uid")
+
+
+async def _wait_until_gone(session: Session, kind: Kind, namespace: str, name: str, uid: str | None) -> None:
+    while uid:
         try:
             found = await session.client.get(kind, namespace, name)
         except NotFoundError:
-            break
+            return
         if found["metadata"]["uid"] != uid:
-            break
+            return
         await asyncio.sleep(0.1)
-    click.echo(f'{_word(kind)} "{name}" deleted')
 
 
 @click.command()

@@ -78,7 +78,7 @@ def _status(request: Request) -> Reply:
     headers = [("Location", "/redirect/1")] if code in (301, 302, 303, 307, 308) else []
     if code == 401:
         headers.append(("WWW-Authenticate", 'Basic realm="Fake Realm"'))
-    return Reply(code, headers=headers)
+    return Reply(code, b"I'm a teapot!\n" if code == 418 else b"", headers=headers)
 
 
 def _delay(request: Request) -> Reply:
