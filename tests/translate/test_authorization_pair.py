@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from aiohttp import web
+from mesh_case import load_documents
 from test_sidecar_pair import HOST, build_mesh, exchange_line, find_ports, run_echo_app, run_http_app, run_mesh
 
 from lateen.envoy.messages import decode, encode, message_class
@@ -102,6 +103,40 @@ async def test_deny_beats_allow_and_paths_are_compared_as_normalised(tmp_path: P
             seen = {path: answer["path"] for path, (status, answer) in found.items() if status == 200}
             assert seen["/admin/../public"] == seen["/admin/%2E%2E/public"] == "/public"
             assert (seen["//admin"], seen["/admin%2fx"]) == ("//admin", "/admin%2fx")
+
+
+@pytest.mark.parametrize(
+    ("normalization", "denied"),
+    [
+        ("NONE", set()),
+        ("BASE", {"/x/../admin"}),
+        ("MERGE_SLASHES", {"/x/../admin", "//admin"}),
+        ("DECODE_AND_MERGE_SLASHES", {"/x/../admin", "//admin", "/%2fadmin", "/x/..%2Fadmin"}),
+    ],
+)
+async def test_the_mesh_chooses_how_paths_are_normalised(normalization: str, denied: set[str], tmp_path: Path) -> None:
+    mesh = build_mesh("http", pathNormalization={"normalization": normalization})
+    documents = [*mesh, deny_paths("/admin")]
+    paths = ("/x/../admin", "//admin", "/%2fadmin", "/x/..%2Fadmin")
+    async with run_mesh(documents, tmp_path, LISTENER) as (ports, _, _), run_http_app(ports.app):
+        assert {path for path in paths if (await ask(ports.server, path))[0] == 403} == denied
+
+
+async def test_the_articles_policy_admits_its_frontend_only(shared: Path, tmp_path: Path) -> None:
+    (policy,) = load_documents((shared / "article" / "15-authorizationpolicy-api-access-policy.yaml").read_text())
+    policy["metadata"]["namespace"] = "default"
+    policy["spec"]["selector"]["matchLabels"]["app"] = "server"
+    principal = policy["spec"]["rules"][0]["from"][0]["source"]["principals"][0]
+    documents = [*build_mesh("http", "STRICT"), policy]
+    for identity, statuses in ((f"spiffe://{principal}", [200, 200, 403]), (FRONTEND, [403, 403, 403])):
+        folder = tmp_path / identity.rpartition("/ns/")[2].replace("/", "-")
+        await asyncio.to_thread(folder.mkdir)
+        async with (
+            run_mesh(documents, folder, LISTENER, client_id=identity) as (ports, _, _),
+            run_http_app(ports.app),
+        ):
+            asked = [await ask(ports.client, "/api/x", method) for method in ("GET", "POST", "DELETE")]
+            assert [status for status, _ in asked] == statuses
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ class MeshSettings(msgspec.Struct, frozen=True, kw_only=True):
     dns_refresh_rate: timedelta = timedelta(seconds=60)
     verify_by_system_roots: bool = True
     """Whether servers outside of the mesh must show a certificate that the system's authorities vouch for."""
+    path_normalization: str = "DEFAULT"
+    """How paths are changed before anything compares them, as MeshConfig names it."""
     authorizers: tuple[ExtensionProvider, ...] = ()
     """The extension providers that decide for policies whose action is CUSTOM."""
 
@@ -81,6 +83,7 @@ def parse_settings(text: str) -> MeshSettings:
         retries=config.default_http_retry_policy,
         dns_refresh_rate=config.dns_refresh_rate,
         verify_by_system_roots=config.verify_certificate_at_client,
+        path_normalization=config.path_normalization.normalization,
         authorizers=tuple(
             one for one in config.extension_providers if one.envoy_ext_authz_http or one.envoy_ext_authz_grpc
         ),

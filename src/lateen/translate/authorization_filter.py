@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 
 class Guards(msgspec.Struct, frozen=True):
-    """The filters of a workload's policies."""
+    """The filters of a workload's policies, and how paths are normalised before these compare them."""
 
     requests: NamedFilters
     streams: NamedFilters
+    normalization: str
 
 
 def build_guards(db: Database, namespace: str, labels: Labels) -> Guards:
@@ -42,6 +43,7 @@ def build_guards(db: Database, namespace: str, labels: Labels) -> Guards:
     return Guards(
         requests=build_authorization(db, found, namespace, tcp=False),
         streams=build_authorization(db, found, namespace, tcp=True),
+        normalization=mesh_settings(db).path_normalization,
     )
 
 

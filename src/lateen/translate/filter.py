@@ -68,19 +68,22 @@ def build_detected_stream_filters(cluster: str) -> list[EnvoyMessage]:
 
 
 def build_outbound_http_filters(
-    stat_prefix: str, routes: str | EnvoyMessage, *, dynamic_dns: bool = False
+    stat_prefix: str, routes: str | EnvoyMessage, normalization: str, *, dynamic_dns: bool = False
 ) -> list[EnvoyMessage]:
     """Return the filters that route requests, by routes that discovery serves under a name or by given ones."""
-    manager = _build_manager(stat_prefix, faults=True, dynamic_dns=dynamic_dns, **_build_route_source(routes))
+    manager = _build_manager(
+        stat_prefix, normalization, faults=True, dynamic_dns=dynamic_dns, **_build_route_source(routes)
+    )
     return [_build_filter("envoy.filters.network.http_connection_manager", manager)]
 
 
 def build_gateway_http_filters(
-    stat_prefix: str, route_name: str, authorization: NamedFilters = ()
+    stat_prefix: str, route_name: str, normalization: str, authorization: NamedFilters
 ) -> list[EnvoyMessage]:
     """Return the filters of a gateway: clients are strangers, whose address and certificate apps are told."""
     manager = _build_manager(
         stat_prefix,
+        normalization,
         faults=True,
         authorization=authorization,
         server_name=SERVER_NAME,
@@ -99,11 +102,12 @@ def _build_route_source(routes: str | EnvoyMessage) -> dict[str, Any]:
 
 
 def build_inbound_http_filters(
-    stat_prefix: str, route_config: EnvoyMessage, authorization: NamedFilters = ()
+    stat_prefix: str, route_config: EnvoyMessage, normalization: str, authorization: NamedFilters
 ) -> list[EnvoyMessage]:
     """Return the filters that pass requests to the app."""
     manager = _build_manager(
         stat_prefix,
+        normalization,
         faults=False,
         authorization=authorization,
         route_config=route_config,
@@ -130,7 +134,13 @@ def _build_http_filters(*, authorization: NamedFilters, faults: bool, dynamic_dn
 
 
 def _build_manager(
-    stat_prefix: str, *, faults: bool, authorization: NamedFilters = (), dynamic_dns: bool = False, **fields: Any
+    stat_prefix: str,
+    normalization: str,
+    *,
+    faults: bool,
+    authorization: NamedFilters = (),
+    dynamic_dns: bool = False,
+    **fields: Any,
 ) -> EnvoyMessage:
     fields = {"use_remote_address": {"value": False}} | fields
     return ConnectionManager(
@@ -139,10 +149,27 @@ def _build_manager(
         stream_idle_timeout=NEVER,
         proxy_100_continue=True,
         upgrade_configs=[{"upgrade_type": "websocket"}],
-        normalize_path={"value": True},
-        path_with_escaped_slashes_action="KEEP_UNCHANGED",
+        **_build_path_options(normalization),
         **fields,
     )
+
+
+def _build_path_options(normalization: str) -> dict[str, Any]:
+    """Return what happens to paths; routes, policies and the app all see the outcome.
+
+    | normalization | `/a/../b` | `//` | `%2f` |
+    | --- | --- | --- | --- |
+    | NONE | kept | kept | kept |
+    | DEFAULT, BASE | resolved | kept | kept |
+    | MERGE_SLASHES | resolved | one slash | kept |
+    | DECODE_AND_MERGE_SLASHES | resolved | one slash | a slash |
+    """
+    decoded = normalization == "DECODE_AND_MERGE_SLASHES"
+    return {
+        "normalize_path": {"value": normalization != "NONE"},
+        "merge_slashes": decoded or normalization == "MERGE_SLASHES",
+        "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD" if decoded else "KEEP_UNCHANGED",
+    }
 
 
 def _build_filter(name: str, config: EnvoyMessage) -> EnvoyMessage:

@@ -56,7 +56,9 @@ def _build_listener(db: Database, port: GatewayPort, viewer: str, guards: Guards
     address = port.bind or ANY_ADDRESS
     stat_prefix = f"outbound_{address}_{port.number}"
     if port.protocol.is_http:
-        filters = build_gateway_http_filters(stat_prefix, port.servers[0].route_name, guards.requests)
+        filters = build_gateway_http_filters(
+            stat_prefix, port.servers[0].route_name, guards.normalization, guards.requests
+        )
         chains = [FilterChain(filters=filters, transport_socket_connect_timeout=_CONNECT_TIMEOUT)]
     else:
         taken: set[tuple[str, ...]] = set()
@@ -100,7 +102,9 @@ def _build_chains(
     domains = (settings.trust_domain, *settings.trust_domain_aliases)
     socket = None if tls is None else build_server_tls(tls, domains, requests=bool(server.route_name))
     if server.route_name:
-        filters = build_gateway_http_filters(server.server.name or stat_prefix, server.route_name, guards.requests)
+        filters = build_gateway_http_filters(
+            server.server.name or stat_prefix, server.route_name, guards.normalization, guards.requests
+        )
     else:
         bound = _list_bound(db, server, viewer)
         routes = [route for ref in bound for route in list_tcp_routes(db, [ref], _build_context(server, viewer))]

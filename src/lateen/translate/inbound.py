@@ -204,7 +204,7 @@ def _match_mesh(alpn: Iterable[str], *, strict: bool) -> dict[str, Any]:
 
 def _build_requests(door: Door) -> list[EnvoyMessage]:
     routes = build_inbound_routes(door.cluster, door.route_port, door.operation)
-    return build_inbound_http_filters(door.stat_prefix, routes, door.guards.requests)
+    return build_inbound_http_filters(door.stat_prefix, routes, door.guards.normalization, door.guards.requests)
 
 
 def _build_bytes(door: Door) -> list[EnvoyMessage]:

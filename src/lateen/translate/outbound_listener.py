@@ -58,7 +58,8 @@ _TLS_READ_BYTES = 512
 @query
 def virtual_outbound(db: Database, allow_any: bool) -> Resource:
     """Return the listener that all outbound connections come to first."""
-    dynamic = allow_any and mesh_settings(db).dynamic_dns
+    settings = mesh_settings(db)
+    dynamic = allow_any and settings.dynamic_dns
     chains = [
         FilterChain(
             name="virtualOutbound-blackhole",
@@ -74,7 +75,7 @@ def virtual_outbound(db: Database, allow_any: bool) -> Resource:
             validate_clusters={"value": False},
         )
         filters = build_outbound_http_filters(
-            "outbound_virtualOutbound_allow_any_dynamic_dns", routes, dynamic_dns=True
+            "outbound_virtualOutbound_allow_any_dynamic_dns", routes, settings.path_normalization, dynamic_dns=True
         )
         match = {"application_protocols": HTTP_PROTOCOLS}
         chains.append(FilterChain(name="virtualOutbound-catchall-tcp-http", filter_chain_match=match, filters=filters))
@@ -96,7 +97,7 @@ def build_outbound_listener(
     db: Database, address: str, port: int, services: list[tuple[ServiceRef, int]], scope: Scope, *, http: bool = False
 ) -> Resource:
     """Return the listener of an address for (service, service's port) pairs, oldest first."""
-    dynamic = mesh_settings(db).dynamic_dns
+    settings = mesh_settings(db)
     route_name = str(port) if http else None
     chains: list[EnvoyMessage] = []
     plain: EnvoyMessage | None = None
@@ -121,7 +122,9 @@ def build_outbound_listener(
             else:
                 plain = chain
     if route_name is not None:
-        filters = build_outbound_http_filters(f"outbound_{address}_{port}", route_name, dynamic_dns=dynamic)
+        filters = build_outbound_http_filters(
+            f"outbound_{address}_{port}", route_name, settings.path_normalization, dynamic_dns=settings.dynamic_dns
+        )
         chains.insert(0, _build_chain(filters, PLAIN_HTTP))
     return build_resource(_build_listener(address, port, chains, plain, http=route_name is not None, scope=scope))
 
