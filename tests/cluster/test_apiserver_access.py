@@ -85,6 +85,8 @@ REFUSED = [
     ("discovery", "GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles"),
     ("controllers", "POST", TOKEN),
     ("controllers", "POST", TOKEN_REVIEWS),
+    ("controllers", "GET", f"{PODS}/none/exec?command=id"),
+    ("controllers", "GET", f"{PODS}/none/log"),
     ("controllers", "POST", f"{PODS}/none/binding"),
     ("controllers", "POST", "/api/v1/nodes"),
     ("controllers", "PUT", "/api/v1/namespaces/default/secrets/none"),
@@ -177,6 +179,16 @@ async def test_a_token_is_bound_only_to_a_pod_of_its_account(api: RunningServer)
         assert (await api.request("POST", TOKEN, {"spec": {"boundObjectRef": bound}})).status == status
     short = await api.request("POST", TOKEN, {"spec": {"expirationSeconds": 10}})
     assert (short.status, short.document["details"]["causes"][0]["field"]) == (422, "spec.expirationSeconds")
+
+
+async def test_a_node_gets_tokens_for_its_own_pods_only(api: RunningServer) -> None:
+    await api.create(PODS, pod("own", nodeName="lateen"))
+    await api.create(PODS, pod("other", nodeName="elsewhere"))
+    answers = {}
+    for name in ("own", "other", ""):
+        spec = {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": name}} if name else {}
+        answers[name] = (await api.request("POST", TOKEN, {"spec": spec}, token="node")).status
+    assert answers == {"own": 201, "other": 403, "": 403}
 
 
 async def test_a_token_expires_and_dies_with_its_account(api: RunningServer) -> None:

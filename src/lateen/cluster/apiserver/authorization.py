@@ -4,8 +4,9 @@ The administrator may do everything. Each component of the system has the list b
 service-account token may only ask who it is and what it may do; anonymous requests reach versions and health.
 
 Resources are written as discovery qualifies them: `pods`, `pods/status`, `deployments.apps`; `*.group` stands for all
-resources of a group with their subresources, `*/status` for the status of everything, `*` for everything. Source: the
-least that each component was seen to need.
+resources of a group with their subresources, `*/status` for the status of everything, `*` for every resource without
+its subresources, among which are `pods/exec` and `serviceaccounts/token`. Source: the least that each component was
+seen to need.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ def _covers(rule: Rule, action: Action) -> bool:
 def _names(pattern: str, action: Action) -> bool:
     resource, _, subresource = pattern.partition("/")
     if resource == "*":
-        return not subresource or subresource == action.subresource
+        return subresource == action.subresource
     if resource.startswith("*."):
         return action.group == resource[2:] and (not subresource or subresource == action.subresource)
     return pattern == action.qualified

@@ -23,6 +23,7 @@ from lateen.cluster.apiserver.response import add_warnings, respond_object, resp
 from lateen.cluster.apiserver.status import (
     bad_request,
     conflict,
+    forbidden,
     internal_error,
     invalid,
     not_found,
@@ -114,6 +115,7 @@ class Subresources:
             raise invalid(resource.kind, target.name, [invalid_value("spec.expirationSeconds", seconds, text)])
         audiences = [str(audience) for audience in spec.get("audiences") or [API_AUDIENCE]]
         bound, node = self._find_bound(resource, target.namespace, target.name, spec.get("boundObjectRef"))
+        self._check_node_asks_for_its_pod(request, resource, bound)
         uid = account.document()["metadata"]["uid"]
         token, expires = self._issuer.issue(
             target.namespace, target.name, uid, audiences=audiences, seconds=seconds, bound=bound, node=node
@@ -127,6 +129,18 @@ class Subresources:
             "status": {"token": token, "expirationTimestamp": format_time(moment)},
         }
         return respond_value(request, answer, status=201)
+
+    def _check_node_asks_for_its_pod(self, request: Request, resource: Resource, bound: BoundObject | None) -> None:
+        """403 when a node wants a token for anything but a pod that runs on it, as NodeRestriction has it."""
+        prefix, _, node = request.user.name.rpartition(":")
+        if prefix != "system:node":
+            return
+        pod = self._store.get(Key("pods", request.target.namespace, bound.name)) if bound else None
+        if bound is None or bound.kind != "Pod" or pod is None:
+            raise forbidden(resource.kind, request.target.name, "node requested token not bound to a pod")
+        if pod.document()["spec"].get("nodeName") != node:
+            why = "node requested token bound to a pod scheduled on a different node"
+            raise forbidden(resource.kind, request.target.name, why)
 
     def _find_bound(
         self, resource: Resource, namespace: str, account: str, reference: Document | None
