@@ -60,6 +60,16 @@ def test_killed_pieces_come_back_and_leave_nothing(own: Mesh) -> None:
     poll(lambda: holdings(own), until=lambda found: within(found, held), seconds=RECOVERY_SECONDS)
 
 
+def test_an_end_while_pods_start_is_in_order(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path / "state")
+    mesh.up()
+    mesh.apply(*[pod(name, sidecar=name in MESHED) for name in (*MESHED, *PLAIN)])
+    below = descendants(mesh.running.pid)
+    mesh.down()
+    assert not below.keys() & {pid for pid, started in descendants(1).items() if below.get(pid) == started}
+    assert "Traceback" not in (mesh.state.logs / "cluster.log").read_text()
+
+
 def kill_one_of_each(mesh: Mesh, chance: random.Random, expected: Counter[tuple[str, str]]) -> None:
     """Kill, in any order, an Envoy, an app, two first processes of containers, one of a pod, the agent and discovery."""
     meshed = chance.sample(MESHED, 4)

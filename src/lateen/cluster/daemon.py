@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
@@ -37,6 +37,7 @@ from lateen.runtime.tasks import TaskSet, wait_for_stop_signal
 
 log = get_logger("daemon")
 _READY_SECONDS = 60.0
+_CLIENTS = ("admin", "node", "controllers")
 _POLL_SECONDS = 0.02
 _DIAL_SECONDS = 10.0  # the longest that a webhook may take to answer by default
 
@@ -78,9 +79,11 @@ class Daemon:
         """Start everything, report, and wait for a failure."""
         async with AsyncExitStack() as stack:
             api = await self._start_api(stack)
+            # Closed after the tasks that use them.
+            clients = {user: await stack.enter_async_context(self._client(user)) for user in _CLIENTS}
             tasks = TaskSet("cluster")
             stack.push_async_callback(tasks.close)
-            node = await self._start_node(stack, tasks, api)
+            node = self._start_node(clients, tasks, api)
             await self._step("the control plane is ready", self._until(self._discovery_is_ready, tasks))
             async with self._client("admin") as client:
                 await install_gateway(client)
@@ -100,14 +103,13 @@ class Daemon:
         self._progress.send(done=f"the API server listens on {self._launch.server}")
         return api
 
-    async def _start_node(self, stack: AsyncExitStack, tasks: TaskSet, api: ApiServer) -> Node:
+    def _start_node(self, clients: Mapping[str, Client], tasks: TaskSet, api: ApiServer) -> Node:
         self._progress.send(step="starting the control plane and the node")
-        admin = await stack.enter_async_context(self._client("admin"))
         for child in (self._launch.discovery, self._launch.agent):
             tasks.start(child.run(), name=child.name)
-        tasks.start(keep_mesh_root(admin, self._state.mesh_root_cert), name="mesh-root")
+        tasks.start(keep_mesh_root(clients["admin"], self._state.mesh_root_cert), name="mesh-root")
         node = Node(
-            client=await stack.enter_async_context(self._client("node")),
+            client=clients["node"],
             zygote=self._zygote,
             images=ImageTable(read_added=UserImages(self._state.path / FILE_NAME).images),
             state=self._state,
@@ -117,7 +119,7 @@ class Daemon:
         api.pod_io = node
         dial = partial(self._dial, node)
         api.use_pod_network(dial)
-        system = await stack.enter_async_context(self._client("controllers"))
+        system = clients["controllers"]
         reserved = self._launch.ports.values()
         tasks.start(run_control_loops(system, api, dial, reserved_ports=reserved), name="control-loops")
         tasks.start(node.run(), name="node")
