@@ -93,3 +93,15 @@ def test_a_rolling_restart_of_three_replicas_loses_no_request(
         rolling.kubectl("exec", "deploy/client", "--", "touch", over)
         for answers in (outside.result(), inside.result()):
             assert set(answers) == {"200 Hello version: v1,"}, answers
+
+
+def test_a_restart_of_the_gateway_loses_no_request(rolling: Scene, ingress: Gateway, tmp_path: Path) -> None:
+    host, deploy = f"{rolling.namespace}.example.com", ("deploy/istio-ingressgateway", "-n", "istio-system")
+    with ThreadPoolExecutor() as pool:
+        outside = pool.submit(ingress.load, host, "/hello", MOST, 200, tmp_path / "over")
+        rolling.kubectl("rollout", "restart", *deploy)
+        rolling.kubectl("rollout", "status", *deploy, "--timeout=60s")
+        gateways = ("get", "pods", "-n", "istio-system", "-l", "istio=ingressgateway", "-o", "name")
+        poll(lambda: len(rolling.kubectl(*gateways).splitlines()) == 1)
+        (tmp_path / "over").touch()
+        assert set(outside.result()) == {"200 Hello version: v1,"}, outside.result()

@@ -22,7 +22,7 @@ from lateen.cluster.node.container_spec import Places, build_start
 from lateen.cluster.node.environment import build_environment, build_service_variables
 from lateen.cluster.node.fields import PodFields
 from lateen.cluster.node.probes import Prober
-from lateen.cluster.node.proxy import CAPABILITIES, PodProxy
+from lateen.cluster.node.proxy import CAPABILITIES, PodProxy, find_farewell
 from lateen.cluster.node.references import References
 from lateen.cluster.node.root_files import find_host_name
 from lateen.cluster.node.sandbox import Sandbox, SandboxError
@@ -123,11 +123,14 @@ class PodContainers:
     ) -> None:
         """Ask the container to end, and end it by force at the deadline; returns when that is under way."""
         lifecycle = container.lifecycle
-        if lifecycle is not None and lifecycle.pre_stop is not None:
+        hook = lifecycle.pre_stop if lifecycle is not None else None
+        if hook is None and is_proxy(container.image):
+            hook = find_farewell(self._pod, container)
+        if hook is not None:
             left = (deadline - self._context.clock.now()).total_seconds()
             try:
                 async with asyncio.timeout(max(left, 0.0)):
-                    verdict = await self.prober(container, key).run_hook(lifecycle.pre_stop)
+                    verdict = await self.prober(container, key).run_hook(hook)
                 if not verdict.ok:
                     on_hook_failure(verdict.message)
             except TimeoutError:

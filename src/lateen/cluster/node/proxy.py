@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from lateen.api.container import Container, HttpGetAction, Probe
+from lateen.api.container import Container, ExecAction, HttpGetAction, LifecycleHandler, Probe
 from lateen.api.objects import JsonObject
 from lateen.api.pod import Pod
 from lateen.base.durations import parse_duration
@@ -54,6 +54,10 @@ _CERTIFICATE_LIFETIME = "SECRET_TTL"
 _COMMANDS = {"curl": build_sample_command("curl"), "pilot-agent": build_sample_command("pilot_agent")}
 
 
+_FAREWELL = "pilot-agent request --debug-port=15020 POST drain && sleep 5"
+"""5 s is Istio's terminationDrainDuration."""
+
+
 def is_rule_installer(pod: Pod, container: Container) -> bool:
     """Whether the container is one that sets up interception and ends (`istio-init`, `istio-validation`)."""
     return is_proxy(container.image) and container in pod.spec.init_containers and not is_sidecar(container)
@@ -67,6 +71,13 @@ def find_interception(pod: Pod, container: Container) -> Interception:
 async def install_rules(sandbox: Sandbox, interception: Interception) -> None:
     """Put the rules into the pod's network namespace; raises SandboxError."""
     await sandbox.apply_rules(build_rules(interception))
+
+
+def find_farewell(pod: Pod, container: Container) -> LifecycleHandler | None:
+    """Return what a gateway does before it ends, as Istio's agent does: it has its clients close their connections."""
+    if not all(is_proxy(each.image) for each in pod.spec.containers) or container not in pod.spec.containers:
+        return None
+    return LifecycleHandler(exec=ExecAction(command=("sh", "-c", _FAREWELL)))
 
 
 def with_probes(container: Container) -> Container:
