@@ -70,3 +70,16 @@ async def test_a_child_that_ignores_the_request_to_end_is_killed(
     async with running(build_child(tmp_path, STUBBORN)):
         (pid,) = await until(lambda: read_pids(tmp_path))
     assert not is_alive(pid)
+
+
+async def test_a_child_that_cannot_be_started_for_a_while_comes_back(tmp_path: Path) -> None:
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    async with running(build_child(directory)):
+        (first,) = await until(lambda: read_pids(directory))
+        directory.rename(tmp_path / "away")
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: not is_alive(first))
+        directory.mkdir()
+        (second,) = await until(lambda: read_pids(directory))
+        assert second != first

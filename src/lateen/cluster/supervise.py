@@ -64,12 +64,15 @@ class Child:
         try:
             while True:
                 await asyncio.sleep(delay)
-                if self._process is None:
-                    self.start()
-                code = await self._wait()
-                steady = time.monotonic() - self._started_at > _STEADY_SECONDS
+                try:
+                    if self._process is None:
+                        self.start()
+                    how = f"ended with status {await self._wait()}"
+                    steady = time.monotonic() - self._started_at > _STEADY_SECONDS
+                except OSError as error:  # no process or descriptor to be had, a full disk
+                    how, steady = f"cannot be started: {error}", False
                 delay = 0.0 if steady else min(max(0.1, delay * 2), _MAX_DELAY_SECONDS)
-                LOG.warning("%s ended with status %s; starting it again", self.name, code)
+                LOG.warning("%s %s; starting it again", self.name, how)
         finally:
             await self._stop()
 
