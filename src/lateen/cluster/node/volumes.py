@@ -113,7 +113,8 @@ class Volumes:
 
     def _make_directory(self, volume: Volume) -> None:
         if volume.empty_dir is None and volume.persistent_volume_claim is None:
-            raise ConfigError("of this kind are not supported by the embedded node")
+            kinds = "emptyDir, configMap, secret, projected, downwardAPI and persistentVolumeClaim"
+            raise ConfigError(f"the embedded node has no volumes of this kind, but {kinds}")
         path = self._path(volume)
         if not path.exists():
             path.mkdir(parents=True, mode=0o700)
