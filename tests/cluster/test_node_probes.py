@@ -56,12 +56,16 @@ def prober(sandbox: Sandbox) -> Prober:
 
 def answer(status: str, seen: list[bytes] | None = None) -> Handler:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await reader.readuntil(b"\r\n\r\n")
-        if seen is not None:
-            seen.append(request)
-        writer.write(f"HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok".encode())
-        await writer.drain()
-        writer.close()
+        try:
+            request = await reader.readuntil(b"\r\n\r\n")
+            if seen is not None:
+                seen.append(request)
+            writer.write(f"HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok".encode())
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return  # Whoever connected only looked whether somebody listens.
+        finally:
+            writer.close()
 
     return handle
 
