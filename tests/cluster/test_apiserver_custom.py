@@ -190,3 +190,14 @@ async def test_names_that_are_taken_are_not_accepted(api: RunningServer) -> None
         "Established": "False",
     }
     assert (await api.request("GET", "/apis/example.com/v1/vessels")).status == 404
+
+
+async def test_rules_that_are_not_evaluated_are_warned_of(api: RunningServer) -> None:
+    crd = definition()
+    rule = {"rule": "self.masts < 10", "message": "too many masts"}
+    for one in crd["spec"]["versions"]:
+        one["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] = [rule]
+    answer = await api.request("POST", CRDS, crd)
+    assert answer.status == 201, answer.body
+    assert "x-kubernetes-validations" in "".join(answer.warnings)
+    assert not (await api.request("POST", CRDS, definition("boats", "Boat"))).warnings

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 from lateen.api.kinds_builtin import BUILTIN
 from lateen.api.schema.errors import FieldError
 from lateen.cluster.apiserver.authentication import User
-from lateen.cluster.apiserver.effects import find_effect_warning
+from lateen.cluster.apiserver.effects import find_effect_warnings
 from lateen.cluster.apiserver.resource import Resource
 from lateen.cluster.apiserver.service_accounts import ServiceAccountAdmission
 from lateen.cluster.apiserver.status import forbidden, not_found
@@ -72,8 +72,7 @@ class Admission:
         if attributes.operation == "CREATE" and document is not None and not attributes.subresource:
             if resource.storage == "pods":
                 await self._service_accounts.admit(document, attributes.namespace, attributes.name)
-            if warning := find_effect_warning(resource.kind):
-                attributes.warnings.append(warning)
+            attributes.warnings += find_effect_warnings(resource.kind, document)
         changed = await self._webhooks.mutate(attributes)
         if changed and attributes.operation == "CREATE" and resource.storage == "pods" and not attributes.subresource:
             assert attributes.object is not None
