@@ -21,7 +21,7 @@ from lateen.api.three_way import build_apply_patch, find_last_applied, with_last
 from lateen.api.yaml_loader import Document, load
 from lateen.base.diagnostics import Diagnostic, Level
 from lateen.base.errors import DataError, LateenError, NotFoundError, UsageError
-from lateen.cli.session import Session, at_version, namespace_options, run_session
+from lateen.cli.session import Session, UnknownKindError, at_version, namespace_options, run_session
 from lateen.kube.client import PatchType
 from lateen.kube.errors import ApiError, ApiInvalidError, ApiUnavailableError
 
@@ -90,7 +90,7 @@ def apply(*, files: tuple[str, ...], namespace: str | None, kubeconfig: Path | N
 
 async def _apply(session: Session, document: Document, source: str, namespace: str) -> None:
     wanted = document.object
-    kind = at_version(await session.find_document(wanted, f"{source}:{document.line_of('kind')}"), wanted)
+    kind = at_version(await session.find_document(wanted), wanted)
     metadata = wanted.get("metadata") or {}
     name = metadata.get("name")
     if not isinstance(name, str):
@@ -125,6 +125,8 @@ def _with_lines(error: LateenError, document: Document, source: str) -> DataErro
     causes = error.details.get("causes") or [] if isinstance(error, ApiInvalidError) else []
     found = [(cause.get("field", ""), cause.get("message", "")) for cause in causes]
     found = found or [(path, "unknown field") for path in _UNKNOWN_FIELD.findall(error.message)]
+    if isinstance(error, UnknownKindError):
+        found = [("kind", error.message)]
     found = found or [(_find_mismatch(document.object, error.message), error.message)]
     metadata = document.object.get("metadata") or {}
     subject = f"{document.object.get('kind')} {metadata.get('name', '')}".strip()
@@ -137,6 +139,7 @@ def _with_lines(error: LateenError, document: Document, source: str) -> DataErro
             message=message,
             file=source,
             line=document.line_of(path),
+            fix=error.fix,
         )
         for path, message in found
     ]

@@ -157,8 +157,8 @@ def delete(
             if not name:
                 raise UsageError("name what to delete", fix="for example `lateen delete pod/a`")
             going.append(await _delete(session, await session.find_word(word), scope, name))
-        for source, document in load_files(files):
-            kind = await session.find_document(document.object, source)
+        for _source, document in load_files(files):
+            kind = await session.find_document(document.object)
             metadata = document.object.get("metadata") or {}
             going.append(await _delete(session, kind, metadata.get("namespace") or scope, metadata["name"]))
         for one in going if wait else ():

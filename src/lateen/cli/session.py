@@ -34,6 +34,10 @@ def namespace_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+class UnknownKindError(DataError):
+    """A document of a kind that the server does not have."""
+
+
 class Session:
     """A client, its default namespace, and the kinds that the server knows."""
 
@@ -52,16 +56,16 @@ class Session:
             return kind
         raise UsageError(f"the server has no resource type {word!r}", fix="`kubectl api-resources` lists them")
 
-    async def find_document(self, document: dict[str, Any], where: str) -> Kind:
-        """The kind of a document; raises DataError for one that the server does not have."""
+    async def find_document(self, document: dict[str, Any]) -> Kind:
+        """The kind of a document; raises UnknownKindError for one that the server does not have."""
         for attempt in (False, True):
             if attempt:
                 await self._discover()
             if kind := self._registry.find_document(document):
                 return kind
         kind_name, version = document.get("kind"), document.get("apiVersion")
-        raise DataError(
-            f"{where}: no kind {kind_name!r} in apiVersion {version!r}",
+        raise UnknownKindError(
+            f"the server has no kind {kind_name!r} in apiVersion {version!r}",
             fix="check both words, or apply its CustomResourceDefinition first",
         )
 
