@@ -3,7 +3,7 @@
 Flow: (code, arguments) -> Diagnostic. A code is never reused for another meaning, because users suppress by
 code. IST codes and levels are those of Istio (pkg/config/analysis/msg/messages.yaml); the wording is ours.
 LTN codes are ours: LTN00xx loading and decoding, LTN01xx admission, LTN02xx pods and the embedded node,
-LTN03xx mTLS.
+LTN03xx mTLS, LTN04xx analysis of routes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,20 @@ CATALOGUE = MappingProxyType(
         "IST0101": Entry(Level.ERROR, "Referenced {kind} not found: {name}"),
         "IST0103": Entry(Level.WARNING, "The pod {name} is missing the Istio proxy"),
         "IST0106": Entry(Level.ERROR, "Schema validation error: {error}"),
+        "IST0109": Entry(
+            Level.ERROR, "The host {host} is also routed in the mesh by {others}; only the oldest of them counts"
+        ),
         "IST0118": Entry(
             Level.INFO,
             "Port name {name} (port: {port}) does not follow the naming convention <protocol>[-suffix]",
         ),
+        "IST0122": Entry(Level.ERROR, "Not a regular expression that Envoy takes: {regex}"),
         "IST0127": Entry(Level.WARNING, "No workloads match the labels {labels}"),
+        "IST0132": Entry(Level.WARNING, "The host {host} is served by no server of Gateway {gateway}"),
         "IST0133": Entry(Level.WARNING, "Schema warning: {error}"),
         "IST0137": Entry(Level.WARNING, "This port conflicts with another one on the workload: {error}"),
         "IST0144": Entry(Level.WARNING, "User id 1337 is reserved for the sidecar proxy"),
+        "IST0173": Entry(Level.ERROR, "The subset {subset} selects no pods of {host}: its requests answer 503"),
         "LTN0001": Entry(Level.ERROR, "Not valid YAML: {error}"),
         "LTN0002": Entry(Level.ERROR, "Key {key} stands twice, in lines {first} and {second}"),
         "LTN0003": Entry(Level.ERROR, "The document goes beyond a limit: {error}"),
@@ -47,6 +53,8 @@ CATALOGUE = MappingProxyType(
         "LTN0201": Entry(Level.ERROR, "No command is known for the image {image}"),
         "LTN0202": Entry(Level.ERROR, "Port {port} is taken"),
         "LTN0301": Entry(Level.WARNING, "mTLS mismatch: {error}"),
+        "LTN0401": Entry(Level.WARNING, "Service {name} has no ready endpoints: its requests answer 503"),
+        "LTN0402": Entry(Level.WARNING, "It names no hosts, and no other VirtualService delegates to it: no effect"),
     }
 )
 

@@ -1,0 +1,1 @@
+"""Analysis: what is wrong with a configuration, as diagnostics that name object and field."""
