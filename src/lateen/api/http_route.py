@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from lateen.api.networking import Destination, Percent, StringMatch
-from lateen.api.view import Int32, Marker, Nullable, ProtoView, Required, UInt32
+from lateen.api.view import Int32, Marker, Nullable, ProtoView, Required, UInt32, Weight
 
 
 class HeaderOperations(ProtoView, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class HTTPRouteDestination(ProtoView, frozen=True, kw_only=True):
 
     destination: Required[Destination] = Destination()
     """Where traffic goes."""
-    weight: Int32 = 0
+    weight: Weight = 0
     """Share, relative to the sum of the weights; a lone destination gets all."""
     headers: Headers | None = None
     """Headers that change for this destination only."""

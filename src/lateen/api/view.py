@@ -34,6 +34,8 @@ class Marker(Enum):
 
 
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Weight = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1), Meta(extra_json_schema={"minimum": 0})]
+"""An int32 that admission refuses below 0, as Istio's does; the view reads it, so that one spoils no other route."""
 UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 UInt64 = Annotated[int, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=1, le=65535)]

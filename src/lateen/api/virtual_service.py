@@ -10,7 +10,7 @@ from lateen.api.core import ObjectMeta
 from lateen.api.http_route import HTTPRoute
 from lateen.api.networking import Destination, ExportTo
 from lateen.api.policy_target import IstioStatus
-from lateen.api.view import Int32, ProtoView, Required, UInt32
+from lateen.api.view import ProtoView, Required, UInt32, Weight
 
 
 class RouteDestination(ProtoView, frozen=True, kw_only=True):
@@ -18,7 +18,7 @@ class RouteDestination(ProtoView, frozen=True, kw_only=True):
 
     destination: Required[Destination] = Destination()
     """Where connections go."""
-    weight: Int32 = 0
+    weight: Weight = 0
     """Share, relative to the sum of the weights; a lone destination gets all."""
 
 

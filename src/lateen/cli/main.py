@@ -18,6 +18,7 @@ from lateen.cli.output import print_error
 
 # name -> module that defines the click command of that name, and its line in `lateen --help`
 COMMANDS = {
+    "analyze": ("lateen.cli.analyze", "Find mistakes in the mesh, or in files."),
     "apply": ("lateen.cli.apply", "Create objects, or change them to what the files say."),
     "delete": ("lateen.cli.objects", "Delete objects by name or by file."),
     "demo": ("lateen.cli.demo", "Show two pods that talk through real Envoys with mTLS, and prove it."),
