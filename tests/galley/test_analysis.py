@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from lateen.base.diagnostics import Diagnostic
-from lateen.galley.analyze import analyze_documents
+from lateen.base.names import ObjectRef
+from lateen.galley.analyze import analyze, analyze_documents
+from lateen.incremental.database import Database
+from lateen.mesh.inputs import DESTINATION_RULES, changes_of
 
 HOST = "reviews.shop.svc.cluster.local"
 
@@ -235,3 +238,21 @@ def test_hosts_of_service_entries_and_delegates_are_known() -> None:
     root = build_route("root.example.com", http=[{"delegate": {"name": "part"}}])
     part = build_route("part", hosts=[], http=[{"route": [share("api.example.net")]}])
     assert find(entry, root, part) == []
+
+
+def test_subsets_of_a_wildcard_rule_are_known() -> None:
+    rule = build_rule("v3", host="*.shop.svc.cluster.local", name="all")
+    assert find(rule, build_route(http=[{"route": [share(subset="v3")]}])) == []
+
+
+def test_a_finding_goes_when_what_it_missed_comes() -> None:
+    db = Database()
+    db.commit(change for document in MESH for change in changes_of(document["kind"], None, document))
+    assert analyze(db) == ()
+    rule = build_rule("v1", "v2")
+    db.commit(changes_of("DestinationRule", rule, None))
+    paths = [one.path for one in analyze(db) if one.subject == REVIEWS]
+    assert paths == [f"{ROUTE}[0].destination.subset", f"{ROUTE}[1].destination.subset"]
+    db.commit(changes_of("DestinationRule", None, rule))
+    assert analyze(db) == ()
+    assert (DESTINATION_RULES, ObjectRef("DestinationRule", "shop", "reviews")) in db.why(analyze.call())

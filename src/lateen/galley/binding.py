@@ -20,6 +20,7 @@ from lateen.galley.reference import gateway_ref, resolve
 from lateen.incremental.query import query
 from lateen.mesh.indexes import MESH_GATEWAY, list_gateways
 from lateen.mesh.inputs import GATEWAYS, PODS, VIRTUAL_SERVICES
+from lateen.mesh.rows import Labels
 
 if TYPE_CHECKING:
     from lateen.incremental.database import Database
@@ -57,8 +58,13 @@ def check_gateway_pods(db: Database, ref: ObjectRef) -> tuple[Diagnostic, ...]:
     row = db.get(GATEWAYS, ref)
     if row is None or not row.spec.selector:
         return ()
-    pods = (db.get(PODS, pod) for pod in db.keys(PODS))
-    if any(pod is not None and matches(row.spec.selector, dict(pod.labels)) for pod in pods):
+    if any(matches(row.spec.selector, dict(labels)) for labels in pod_labels(db)):
         return ()
     selector = ",".join(f"{name}={value}" for name, value in sorted(row.spec.selector.items()))
     return (build_diagnostic("IST0101", subject=str(ref), path="spec.selector", kind="selector", name=f'"{selector}"'),)
+
+
+@query
+def pod_labels(db: Database) -> frozenset[Labels]:
+    """Return the sets of labels that pods carry."""
+    return frozenset(pod.labels for pod in (db.get(PODS, ref) for ref in db.keys(PODS)) if pod is not None)

@@ -10,11 +10,13 @@ We differ: Istio looks neither at delegates nor at the gateways of matches.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lateen.base.catalogue import build_diagnostic
 from lateen.base.diagnostics import Diagnostic
-from lateen.base.hosts import is_wildcard, matches
+from lateen.base.hosts import is_wildcard
 from lateen.base.names import ObjectRef
 from lateen.galley.part import list_destinations, list_gateway_names
 from lateen.incremental.query import query
@@ -75,15 +77,22 @@ def check_rule_host(db: Database, ref: ObjectRef) -> tuple[Diagnostic, ...]:
     return (_miss(ref, "spec.host", "host", row.spec.host),)
 
 
-@query
 def subset_names(db: Database, host: str) -> frozenset[str]:
     """Return the subsets that DestinationRules define for a fully qualified host."""
-    names: set[str] = set()
+    known = subsets_by_host(db)
+    return frozenset[str]().union(*(known.get(one, ()) for one in (host.lower(), *list_wildcards(host))))
+
+
+@query
+def subsets_by_host(db: Database) -> Mapping[str, frozenset[str]]:
+    """Return host or wildcard -> names of the subsets that DestinationRules define for it."""
+    names: dict[str, frozenset[str]] = {}
     for ref in db.keys(DESTINATION_RULES):
         row = db.get(DESTINATION_RULES, ref)
-        if row is not None and matches(resolve(db, row.spec.host, ref.namespace), host):
-            names.update(subset.name for subset in row.spec.subsets)
-    return frozenset(names)
+        if row is not None:
+            host = resolve(db, row.spec.host, ref.namespace).lower()
+            names[host] = names.get(host, frozenset()) | {subset.name for subset in row.spec.subsets}
+    return MappingProxyType(names)
 
 
 def resolve(db: Database, host: str, namespace: str) -> str:
