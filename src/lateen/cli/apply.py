@@ -14,14 +14,13 @@ from typing import Any
 
 import click
 
-from lateen.api.kinds import Kind
 from lateen.api.schema.decoding import json_type
 from lateen.api.schema.definitions import find_schema
 from lateen.api.three_way import build_apply_patch, find_last_applied, with_last_applied
 from lateen.api.yaml_loader import Document, load
 from lateen.base.diagnostics import Diagnostic, Level
 from lateen.base.errors import DataError, LateenError, NotFoundError, UsageError
-from lateen.cli.session import Session, UnknownKindError, at_version, namespace_options, run_session
+from lateen.cli.session import Session, UnknownKindError, at_version, format_kind, namespace_options, run_session
 from lateen.kube.client import PatchType
 from lateen.kube.errors import ApiError, ApiInvalidError, ApiUnavailableError
 
@@ -104,18 +103,14 @@ async def _apply(session: Session, document: Document, source: str, namespace: s
         live = await client.get(kind, place, name)
     except NotFoundError:
         await client.create(kind, wanted, namespace=place, params=params)
-        click.echo(f"{_word(kind)}/{name} created")
+        click.echo(f"{format_kind(kind)}/{name} created")
         return
     schema = find_schema(kind.group, kind.version, kind.kind)
     patch = build_apply_patch(find_last_applied(live), wanted, schema)
     patch_type: PatchType = "strategic" if schema else "merge"
     changed = await client.patch(kind, place, name, patch, type=patch_type, params=params)
     same = changed["metadata"].get("resourceVersion") == live["metadata"].get("resourceVersion")
-    click.echo(f"{_word(kind)}/{name} {'unchanged' if same else 'configured'}")
-
-
-def _word(kind: Kind) -> str:
-    return f"{kind.singular}.{kind.group}" if kind.group else kind.singular
+    click.echo(f"{format_kind(kind)}/{name} {'unchanged' if same else 'configured'}")
 
 
 def _with_lines(error: LateenError, document: Document, source: str) -> DataError:

@@ -18,7 +18,7 @@ import click
 from lateen.api.kinds import Kind
 from lateen.base.errors import NotFoundError, UsageError
 from lateen.cli.output import print_data, print_table
-from lateen.cli.session import Session, namespace_options, run_session
+from lateen.cli.session import Session, format_kind, namespace_options, run_session
 from lateen.cli.target import find_pod
 from lateen.kube.client import format_path
 
@@ -94,7 +94,7 @@ class Show:
         table = json.loads(await self._session.client.raw("GET", path, params=params, accept=TABLE))
         if self._form == "name":
             for row in table["rows"]:
-                click.echo(f"{_word(kind)}/{row['object']['metadata']['name']}")
+                click.echo(f"{format_kind(kind)}/{row['object']['metadata']['name']}")
             return
         if not table["rows"]:
             place = f" in {self._scope} namespace" if kind.namespaced and self._scope else ""
@@ -111,7 +111,7 @@ class Show:
         async for event in events:
             if event.type != "BOOKMARK":
                 metadata = event.object["metadata"]
-                click.echo(f"{event.type:<9} {_word(kind)}/{metadata['name']}")
+                click.echo(f"{event.type:<9} {format_kind(kind)}/{metadata['name']}")
 
     async def _document(self, kind: Kind, name: str) -> Any:
         if name:
@@ -133,10 +133,6 @@ class Show:
 
 def _cell(value: Any) -> str:
     return "<none>" if value is None else str(value)
-
-
-def _word(kind: Kind) -> str:
-    return f"{kind.singular}.{kind.group}" if kind.group else kind.singular
 
 
 @click.command()
@@ -172,7 +168,7 @@ def delete(
 async def _delete(session: Session, kind: Kind, namespace: str, name: str) -> tuple[Kind, str, str, str | None]:
     """Ask for the deletion, and return what to wait for; those behind a namespace are asked for before it is gone."""
     deleted = await session.client.delete(kind, namespace, name)
-    click.echo(f'{_word(kind)} "{name}" deleted')
+    click.echo(f'{format_kind(kind)} "{name}" deleted')
     return kind, namespace, name, (deleted.get("metadata") or {}).get("uid")
 
 

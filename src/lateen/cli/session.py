@@ -105,6 +105,11 @@ def at_version(kind: Kind, document: dict[str, Any]) -> Kind:
     return msgspec.structs.replace(kind, version=version) if group == kind.group else kind
 
 
+def format_kind(kind: Kind) -> str:
+    """The kind as kubectl writes it before a name: `pod`, `deployment.apps`."""
+    return f"{kind.singular}.{kind.group}" if kind.group else kind.singular
+
+
 def run_session(kubeconfig: Path | None, work: Callable[[Session], Awaitable[Result]]) -> Result:
     """Connect, do the work, disconnect."""
 
